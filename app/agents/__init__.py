@@ -1,0 +1,1 @@
+"""The calls out: an operation's document goes in, an answer comes out."""

@@ -1,0 +1,6 @@
+"""What happens next is decided here: pure functions over frozen values, with no I/O, no clock and no chance."""
+
+from app.saga.machine import Sending, advance, prepare
+from app.saga.operator import allowed_actions
+
+__all__ = ["Sending", "advance", "allowed_actions", "prepare"]

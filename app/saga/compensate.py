@@ -1,0 +1,117 @@
+"""The refund phase: the undos of all steps that are done or unknown, last first, each settled before the next begins.
+
+So money goes back, by the first step's undo, only when no forward effect is left.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from app.saga.evidence import answered, with_step
+from app.saga.model import (
+    Action,
+    HeldReason,
+    LastError,
+    Operation,
+    Outcome,
+    Saga,
+    Status,
+    Step,
+    StepState,
+    StepStatus,
+)
+from app.saga.retry import retry_at, settled_at
+from app.saga.signals import Answer, StepDone, StepRejected, StepUnavailable, StepUnknown
+
+NEEDS_UNDO = frozenset({StepStatus.DONE, StepStatus.UNKNOWN, StepStatus.UNDO_FAILED})
+NOTHING_THERE = frozenset({404, 410})
+
+
+def next_undo(saga: Saga, operation: Operation) -> Step | None:
+    """The last step with a forward effect, known or possible, that is not undone; None when there is none left."""
+    for step, state in reversed(list(zip(saga.steps, operation.steps, strict=True))):
+        if state.status in NEEDS_UNDO and step.undo_needed and not state.settled:
+            return step
+    return None
+
+
+def compensate(saga: Saga, operation: Operation, now: datetime) -> Operation:
+    """Goes on to the next undo; with none left the payment is refunded.
+
+    The undo of an unknown step waits until the step's last sending can take effect no more: else the undo could
+    overtake it, find nothing, and leave a late purchase behind.
+    """
+    step = next_undo(saga, operation)
+    free = replace(operation, complete_by=None, locked_by=None, held_reason=None, action=Action.UNDO, attempt=0)
+    if step is None:
+        return replace(free, status=Status.REFUNDED, next_run_at=None, finished_at=now)
+    if step.undo is None:
+        return hold(replace(free, step=step.name), HeldReason.CANNOT_UNDO)
+    state = operation.state_of(step.name)
+    proven = StepStatus.DONE if state.did else StepStatus.UNKNOWN
+    at = undo_from(saga, step, state, now)
+    due = with_step(replace(free, step=step.name), step.name, status=proven)
+    status = Status.ERROR if at > now else Status.PENDING
+    return replace(due, status=status, next_run_at=min(at, operation.deadline))
+
+
+def undo_from(saga: Saga, step: Step, state: StepState, now: datetime) -> datetime:
+    """From when on the step's undo may be sent; not before `now`."""
+    if state.did or state.undo.count or step.do is None:
+        return now
+    return settled_at(state.do, saga.limits_of(step.do), now)
+
+
+def undo_answered(saga: Saga, operation: Operation, answer: Answer, now: datetime, jitter: float) -> Operation:
+    """The answer to the undo of the present step has come, or will never come."""
+    state = operation.state_of(operation.step)
+    sendings = answered(state.undo, answer)
+    after = with_step(operation, state.name, undo=sendings)
+    if state.status is StepStatus.UNDONE:
+        # An earlier call's late answer has proven it while this one was out.
+        return compensate(saga, after, now)
+    if isinstance(answer, StepDone):
+        return compensate(saga, with_step(after, state.name, status=StepStatus.UNDONE, absent=False), now)
+    error = answer.error or LastError(Outcome.UNKNOWN, "no answer")
+    if _nothing_there(state, answer):
+        return compensate(saga, with_step(after, state.name, status=StepStatus.UNDONE, absent=True), now)
+    after = replace(after, last_error=error)
+    if isinstance(answer, StepRejected):
+        return hold(after, HeldReason.UNDO_REJECTED)
+    policy = saga.steps[saga.index(state.name)].undo_retry
+    if operation.attempt >= policy.maximum_attempts or now >= operation.deadline:
+        return hold(after, HeldReason.UNDO_EXHAUSTED)
+    asked = answer.retry_at if isinstance(answer, StepUnavailable | StepUnknown) else None
+    at = retry_at(policy, operation.attempt, now, jitter, asked)
+    return replace(
+        after,
+        status=Status.ERROR,
+        next_run_at=min(at, operation.deadline),
+        complete_by=None,
+        locked_by=None,
+    )
+
+
+def hold(operation: Operation, reason: HeldReason) -> Operation:
+    """Stops for a human. What comes before the present step in the saga is not undone until then."""
+    state = operation.state_of(operation.step)
+    tried = state.undo.count and state.status in NEEDS_UNDO and reason is not HeldReason.CONTRADICTED
+    held = with_step(operation, state.name, status=StepStatus.UNDO_FAILED) if tried else operation
+    return replace(
+        held,
+        status=Status.HELD,
+        held_reason=reason,
+        next_run_at=None,
+        complete_by=None,
+        locked_by=None,
+        finished_at=None,
+    )
+
+
+def _nothing_there(state: StepState, answer: Answer) -> bool:
+    """Whether a refusal means that there is nothing to undo.
+
+    Of an unknown step: it was never carried out (`in_flight` is over). Of a done one: an earlier sending of the undo,
+    whose outcome never came, has undone it already.
+    """
+    absent = isinstance(answer, StepRejected) and answer.error.status in NOTHING_THERE
+    return absent and (not state.did or state.undo.unknown > 0)

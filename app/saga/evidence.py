@@ -1,0 +1,129 @@
+"""What is known of a step, and how each sending and each proof changes it."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from app.saga.model import Action, Operation, Phase, Sendings, StepState, StepStatus
+from app.saga.signals import (
+    Answer,
+    Found,
+    LateAnswer,
+    LookupAnswered,
+    StepDone,
+    StepRejected,
+    StepUnavailable,
+    StepUnknown,
+)
+
+CONFLICT = 409
+
+
+def with_step(operation: Operation, step: str, **changes: Any) -> Operation:
+    """The operation with fields of one of its steps changed."""
+    states = tuple(replace(state, **changes) if state.name == step else state for state in operation.steps)
+    return replace(operation, steps=states)
+
+
+def sent(sendings: Sendings, now: datetime) -> Sendings:
+    """One more sending goes out at `now`; until its answer comes it may have arrived."""
+    return replace(
+        sendings,
+        count=sendings.count + 1,
+        first_at=sendings.first_at or now,
+        last_at=now,
+        out=True,
+        conflict=False,
+    )
+
+
+def answered(sendings: Sendings, answer: Answer) -> Sendings:
+    """The sending that was out has its answer. It speaks for itself alone, not for the sendings before it."""
+    settled = replace(sendings, out=False)
+    match answer:
+        case StepUnknown():
+            return replace(settled, unknown=sendings.unknown + 1)
+        case StepRejected():
+            return replace(settled, refused=True)
+        case StepUnavailable(error=error, arrived=arrived):
+            never_seen = not arrived and sendings.first_at == sendings.last_at
+            return replace(
+                settled,
+                conflict=error.status == CONFLICT,
+                first_at=None if never_seen else sendings.first_at,
+            )
+        case _:
+            return settled
+
+
+def given_up(state: StepState) -> StepState:
+    """The step as it stands when nothing more is sent forward for it.
+
+    A 409 says that a call with this key is running there. Whoever stops right after it does not know how that ends.
+    """
+    if state.status not in {StepStatus.TODO, StepStatus.UNKNOWN}:
+        return state
+    if state.do.unknown or state.do.conflict:
+        return replace(state, status=StepStatus.UNKNOWN)
+    if state.do.refused:
+        return replace(state, status=StepStatus.REJECTED)
+    return replace(state, status=StepStatus.FAILED if state.do.count else StepStatus.TODO)
+
+
+def late_evidence(operation: Operation, late: LateAnswer) -> StepState:
+    """The step as it is known after an answer to one of its earlier calls; unchanged where the answer says nothing new.
+
+    The call was counted as unknown when its lease ran out, so an answer that says for certain takes that back.
+    """
+    state = operation.state_of(late.step)
+    match late.answer:
+        case StepDone(result=result) if late.action is Action.UNDO:
+            return _undone(state)
+        case StepDone(result=result) | LookupAnswered(found=Found.DONE, result=result):
+            return _proven(state, result)
+        case StepRejected() | StepUnavailable() if late.action is Action.UNDO:
+            return replace(state, undo=_one_less_unknown(state.undo, late.answer))
+        case StepRejected() | StepUnavailable():
+            return _not_carried_out(state, late.answer, operation.phase)
+        case _:
+            return state
+
+
+def _proven(state: StepState, result: Any) -> StepState:
+    """The step was carried out. An undo that was carried out since has taken it back; "nothing there" has not."""
+    if state.status is StepStatus.DONE or (state.status is StepStatus.UNDONE and not state.absent):
+        return state
+    return replace(
+        state,
+        status=StepStatus.DONE,
+        did=True,
+        absent=False,
+        settled=False,
+        result=result,
+        do=replace(state.do, unknown=0),
+    )
+
+
+def _undone(state: StepState) -> StepState:
+    """The undo was carried out."""
+    if state.status not in {StepStatus.DONE, StepStatus.UNKNOWN, StepStatus.UNDO_FAILED}:
+        return state
+    return replace(state, status=StepStatus.UNDONE, absent=False, undo=replace(state.undo, unknown=0))
+
+
+def _not_carried_out(state: StepState, answer: StepRejected | StepUnavailable, phase: Phase) -> StepState:
+    """One sending of the do is now known to have done nothing."""
+    sendings = _one_less_unknown(state.do, answer)
+    known = state.status is StepStatus.UNKNOWN and not (sendings.unknown or sendings.out or sendings.conflict)
+    if not known:
+        return replace(state, do=sendings)
+    if sendings.refused:
+        return replace(state, status=StepStatus.REJECTED, do=sendings)
+    return replace(state, status=StepStatus.TODO if phase is Phase.PURCHASE else StepStatus.FAILED, do=sendings)
+
+
+def _one_less_unknown(sendings: Sendings, answer: StepRejected | StepUnavailable) -> Sendings:
+    if answer.error.status == CONFLICT:
+        return sendings
+    refused = sendings.refused or isinstance(answer, StepRejected)
+    return replace(sendings, unknown=max(0, sendings.unknown - 1), refused=refused)

@@ -1,0 +1,297 @@
+"""The one place that decides what happens next to an operation.
+
+`prepare` says what a worker that has claimed an operation is to send; `advance` takes what came of it, or what else
+happened, and decides. Both are pure: time and jitter come in, a value comes out. Worker, supervisor and operator all go
+through them, and the result counts only once the store has written it over the very operation it was decided on.
+(Sequential workflow with rollback; Garcia-Molina and Salem, Sagas, 1987; Microsoft, Scheduler Agent Supervisor pattern.)
+"""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from app.errors import IllegalSignal
+from app.saga.compensate import compensate, hold, next_undo, undo_answered, undo_from
+from app.saga.evidence import late_evidence, sent, with_step
+from app.saga.forward import (
+    advance_to_next,
+    do_answered,
+    evidence_needed,
+    lookup_answered,
+    stop_reason,
+    turn,
+)
+from app.saga.model import (
+    Action,
+    Call,
+    HeldReason,
+    LastError,
+    LocalCall,
+    Lookup,
+    Operation,
+    Outcome,
+    Phase,
+    Saga,
+    Sendings,
+    Status,
+    Step,
+    StepStatus,
+    Transition,
+    idempotency_key,
+)
+from app.saga.operator import cancel, resolve, resolve_step, retry
+from app.saga.retry import key_expired
+from app.saga.signals import (
+    Answer,
+    CancelRequested,
+    DeadlinePassed,
+    Deferred,
+    Found,
+    LateAnswer,
+    LeaseExpired,
+    LookupAnswered,
+    Resolved,
+    RetryRequested,
+    Signal,
+    StepDone,
+    StepRejected,
+    StepResolved,
+    StepUnavailable,
+    StepUnknown,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What a worker is to send.
+
+    Args:
+        operation: the operation as it stands once the sending is on record; its revision is unchanged.
+        attempt: the `Makegood-Attempt` of the call; a lookup's own count.
+        key: the `Idempotency-Key`; None for a lookup.
+    """
+
+    operation: Operation
+    step: str
+    action: Action
+    call: Call | Lookup
+    attempt: int
+    key: str | None
+    timeout: timedelta
+
+
+def prepare(saga: Saga, operation: Operation, now: datetime) -> Sending | Transition:
+    """What is to be done with an operation that a worker has claimed: a call, or a decision that needs none.
+
+    Args:
+        saga: the one the operation began with, with its agents' limits of today.
+        operation: in status `processing`, under the worker's lease.
+        now: the database's time.
+    """
+    if operation.phase is Phase.PURCHASE:
+        return _prepare_forward(saga, operation, now)
+    return _prepare_undo(saga, operation, now)
+
+
+def _prepare_forward(saga: Saga, operation: Operation, now: datetime) -> Sending | Transition:
+    reason = stop_reason(operation, now)
+    if reason:
+        return _transition(operation, turn(saga, operation, reason, now), reason)
+    step = saga.steps[saga.index(operation.step)]
+    state = operation.state_of(step.name)
+    if state.status is StepStatus.DONE or step.do is None:
+        return _transition(operation, advance_to_next(operation, now), "step_done")
+    if operation.action is Action.LOOKUP and step.lookup is not None:
+        timeout = saga.limits_of(step.lookup).timeout
+        return Sending(operation, step.name, Action.LOOKUP, step.lookup, operation.attempt, None, timeout)
+    if key_expired(state.do, saga.limits_of(step.do), now):
+        return _transition(operation, evidence_needed(saga, operation, now), "key_expired")
+    return _sending(saga, operation, step, step.do, now)
+
+
+def _prepare_undo(saga: Saga, operation: Operation, now: datetime) -> Sending | Transition:
+    if now >= operation.deadline:
+        return _transition(operation, _refund_overdue(operation), "deadline_passed")
+    step = next_undo(saga, operation)
+    if step is None or step.undo is None or step.name != operation.step:
+        return _transition(operation, compensate(saga, operation, now), "undo_next")
+    state = operation.state_of(step.name)
+    if undo_from(saga, step, state, now) > now:
+        return _transition(operation, compensate(saga, operation, now), "in_flight")
+    if key_expired(state.undo, saga.limits_of(step.undo), now):
+        return _transition(operation, hold(operation, HeldReason.UNDO_EXHAUSTED), "key_expired")
+    return _sending(saga, operation, step, step.undo, now)
+
+
+def _sending(saga: Saga, operation: Operation, step: Step, call: Call, now: datetime) -> Sending:
+    action = operation.action
+    state = operation.state_of(step.name)
+    sendings: Sendings = sent(state.undo if action is Action.UNDO else state.do, now)
+    if isinstance(call, LocalCall):
+        # A local step that dies is rolled back by the database: nothing of it is ever out, or unknown.
+        begun = with_step(operation, step.name, **{_field(action): replace(sendings, out=False)})
+        timeout = call.timeout
+    else:
+        status = StepStatus.UNKNOWN if action is Action.DO else state.status
+        begun = with_step(operation, step.name, status=status, **{_field(action): sendings})
+        timeout = saga.limits_of(call).timeout
+    key = idempotency_key(operation, step.name, action)
+    return Sending(begun, step.name, action, call, sendings.count, key, timeout)
+
+
+def _field(action: Action) -> str:
+    return "undo" if action is Action.UNDO else "do"
+
+
+def advance(saga: Saga, operation: Operation, signal: Signal, now: datetime, jitter: float) -> Transition | None:
+    """Decides what becomes of an operation.
+
+    Args:
+        saga: the one the operation began with, with its agents' limits of today.
+        operation: as it is stored.
+        signal: what happened.
+        now: the database's time.
+        jitter: a random number from 0 to 1.
+
+    Returns:
+        The decision, or None where nothing changes.
+
+    Raises:
+        NotAllowed: an operator's wish that this status does not allow.
+        InvalidRequest: an operator names a step that there is not.
+        IllegalSignal: a signal that cannot be in this status; a mistake in Makegood.
+    """
+    after = _decide(saga, operation, signal, now, jitter)
+    return None if after is None else _transition(operation, after, _cause(signal))
+
+
+def _decide(saga: Saga, operation: Operation, signal: Signal, now: datetime, jitter: float) -> Operation | None:
+    match signal:
+        case LateAnswer():
+            return _late(saga, operation, signal, now)
+        case RetryRequested():
+            return retry(saga, operation, now)
+        case CancelRequested():
+            return cancel(saga, operation, signal, now)
+        case Resolved():
+            return resolve(operation, signal, now)
+        case StepResolved():
+            return resolve_step(saga, operation, signal, now)
+        case DeadlinePassed():
+            return _deadline_passed(saga, operation, now)
+        case _:
+            pass
+    if operation.status is not Status.PROCESSING:
+        raise IllegalSignal(f"{_cause(signal)} for an operation that is {operation.status}")
+    match signal:
+        case Deferred():
+            return _deferred(saga, operation, signal, now)
+        case LeaseExpired():
+            return _answered(saga, operation, _crashed(operation), now, jitter)
+        case StepDone() | StepRejected() | StepUnavailable() | StepUnknown() | LookupAnswered():
+            return _answered(saga, operation, signal, now, jitter)
+        case _:
+            assert_never(signal)
+
+
+def _answered(saga: Saga, operation: Operation, answer: Answer, now: datetime, jitter: float) -> Operation:
+    if operation.action is Action.LOOKUP:
+        return lookup_answered(saga, operation, _as_lookup(answer), now, jitter)
+    if isinstance(answer, LookupAnswered):
+        raise IllegalSignal(f"a lookup's answer for the {operation.action} of {operation.step}")
+    if operation.action is Action.UNDO:
+        return undo_answered(saga, operation, answer, now, jitter)
+    return do_answered(saga, operation, answer, now, jitter)
+
+
+def _as_lookup(answer: Answer) -> LookupAnswered:
+    """A lookup that was not answered as one proves nothing."""
+    if isinstance(answer, LookupAnswered):
+        return answer
+    if isinstance(answer, StepDone):
+        raise IllegalSignal("a step's answer for a lookup")
+    asked = answer.retry_at if isinstance(answer, StepUnavailable | StepUnknown) else None
+    return LookupAnswered(Found.UNCLEAR, error=answer.error, retry_at=asked)
+
+
+def _crashed(operation: Operation) -> Answer:
+    """What the end of a lease says of the call: one that was out is unknown, one that was not was never made."""
+    state = operation.state_of(operation.step)
+    sendings = state.undo if operation.action is Action.UNDO else state.do
+    if sendings.out:
+        return StepUnknown(LastError(Outcome.CRASHED, "the worker's lease ran out while the call was out"))
+    return StepUnavailable(LastError(Outcome.CRASHED, "the worker's lease ran out before the call was sent"))
+
+
+def _deferred(saga: Saga, operation: Operation, signal: Deferred, now: datetime) -> Operation:
+    """Nothing was sent: the claim does not count, and a cancel or deadline that came meanwhile takes its course."""
+    reason = stop_reason(operation, now) if operation.phase is Phase.PURCHASE else None
+    if reason:
+        return turn(saga, operation, reason, now)
+    attempt = operation.attempt - 1
+    return replace(
+        operation,
+        status=Status.ERROR if attempt else Status.PENDING,
+        attempt=attempt,
+        next_run_at=min(max(signal.until, now), operation.deadline),
+        complete_by=None,
+        locked_by=None,
+    )
+
+
+def _deadline_passed(saga: Saga, operation: Operation, now: datetime) -> Operation | None:
+    if operation.is_final or operation.status is Status.HELD or now < operation.deadline:
+        return None
+    if operation.phase is Phase.REFUND:
+        return _refund_overdue(operation)
+    reason = stop_reason(operation, now)
+    return turn(saga, operation, reason, now) if reason else None
+
+
+def _refund_overdue(operation: Operation) -> Operation:
+    error = operation.last_error or LastError(Outcome.UNAVAILABLE, "the refund's deadline has passed")
+    return hold(replace(operation, last_error=error), HeldReason.UNDO_EXHAUSTED)
+
+
+def _late(saga: Saga, operation: Operation, late: LateAnswer, now: datetime) -> Operation | None:
+    """An answer whose lease was taken over: evidence, which moves an operation only where it changes what is next."""
+    before = operation.state_of(late.step)
+    state = late_evidence(operation, late)
+    if state == before:
+        return None
+    known = replace(operation, steps=tuple(state if s.name == late.step else s for s in operation.steps))
+    if operation.is_final:
+        return _contradicted(saga, operation, known, late.step)
+    if operation.status in {Status.HELD, Status.PROCESSING}:
+        return known
+    if operation.phase is Phase.REFUND:
+        step = next_undo(saga, known)
+        same = step is not None and step.name == operation.step and before.status == state.status
+        return known if same else compensate(saga, known, now)
+    if operation.step != late.step:
+        return known
+    if state.status is StepStatus.DONE:
+        reason = stop_reason(known, now)
+        return turn(saga, known, reason, now) if reason else advance_to_next(known, now)
+    return evidence_needed(saga, known, now) if state.status is StepStatus.REJECTED else known
+
+
+def _contradicted(saga: Saga, operation: Operation, known: Operation, step: str) -> Operation | None:
+    """A final operation stays so unless the evidence is against it: a purchase behind a refund, an undo behind a success."""
+    was, now_is = operation.state_of(step).status, known.state_of(step).status
+    undo_needed = saga.steps[saga.index(step)].undo_needed
+    bought = operation.status is Status.REFUNDED and now_is is StepStatus.DONE and undo_needed
+    taken_back = operation.status is Status.SUCCEEDED and now_is is StepStatus.UNDONE
+    if was == now_is or not (bought or taken_back):
+        return None
+    return hold(replace(known, step=step), HeldReason.CONTRADICTED)
+
+
+def _cause(signal: Signal) -> str:
+    """The signal's name as a word of the history: StepDone is `step_done`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(signal).__name__).lower()
+
+
+def _transition(before: Operation, after: Operation, cause: str) -> Transition:
+    return Transition(before, replace(after, revision=before.revision + 1), cause)

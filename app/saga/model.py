@@ -1,0 +1,367 @@
+"""What a saga and an operation are: frozen values, with no row, no connection and no clock in them.
+
+The members of each StrEnum are the words that the API, the tables and the logs use.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+Json = Any
+
+
+class Phase(StrEnum):
+    """The direction an operation goes in. From `refund` there is no way back."""
+
+    PURCHASE = "purchase"
+    REFUND = "refund"
+
+
+class Status(StrEnum):
+    """Where an operation stands."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    ERROR = "error"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    REFUNDED = "refunded"
+    HELD = "held"
+
+
+FINAL = frozenset({Status.SUCCEEDED, Status.REFUNDED})
+SETTLED = FINAL | {Status.HELD}
+CLAIMABLE = frozenset({Status.PENDING, Status.ERROR, Status.WAITING})
+
+
+class Reason(StrEnum):
+    """Why an operation turned to refund."""
+
+    REJECTED = "rejected"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    DEADLINE_PASSED = "deadline_passed"
+    CANCELLED = "cancelled"
+    REFUNDED_ELSEWHERE = "refunded_elsewhere"
+
+
+class HeldReason(StrEnum):
+    """Why an operation needs a human."""
+
+    UNDO_REJECTED = "undo_rejected"
+    UNDO_EXHAUSTED = "undo_exhausted"
+    CANNOT_UNDO = "cannot_undo"
+    REFUND_FAILED = "refund_failed"
+    CONTRADICTED = "contradicted"
+
+
+class StepStatus(StrEnum):
+    """What is known of one step."""
+
+    TODO = "todo"
+    DONE = "done"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    UNDONE = "undone"
+    UNDO_FAILED = "undo_failed"
+
+
+class Action(StrEnum):
+    """What is asked of an agent for a step."""
+
+    DO = "do"
+    UNDO = "undo"
+    LOOKUP = "lookup"
+
+
+class Outcome(StrEnum):
+    """How one attempt ended."""
+
+    DONE = "done"
+    REJECTED = "rejected"
+    UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
+    CRASHED = "crashed"
+
+
+# --- the saga: what was asked for ---
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a call is made in all, and how long the waits between are (without jitter)."""
+
+    maximum_attempts: int
+    initial_interval: timedelta
+    backoff_coefficient: float
+    maximum_interval: timedelta
+
+
+DEFAULT_RETRY = RetryPolicy(5, timedelta(seconds=1), 2.0, timedelta(minutes=1))
+DEFAULT_UNDO_RETRY = RetryPolicy(20, timedelta(seconds=1), 2.0, timedelta(minutes=5))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """A declared HTTP call. `body` is a JMESPath over the call's document; None sends the whole document."""
+
+    agent: str
+    method: str
+    path: str
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCall:
+    """A Python function `module:name` that runs in the transaction which records the step."""
+
+    local: str
+    timeout: timedelta = timedelta(seconds=10)
+
+
+Call = HttpCall | LocalCall
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A declared question whether a step was carried out. `done` is a JMESPath over the answer's body."""
+
+    agent: str
+    method: str
+    path: str
+    body: str | None = None
+    done: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a saga. The first one has no `do`: it is the payment.
+
+    `undo` None with `undo_needed` means that it cannot be undone; without, that it need not be.
+    """
+
+    name: str
+    do: Call | None = None
+    undo: Call | None = None
+    undo_needed: bool = True
+    lookup: Lookup | None = None
+    retry: RetryPolicy = DEFAULT_RETRY
+    undo_retry: RetryPolicy = DEFAULT_UNDO_RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an agent promises about time.
+
+    Args:
+        timeout: how long one attempt may take.
+        key_lifetime: how long the agent remembers an idempotency key.
+        in_flight: how long after it was sent a call may still take effect there.
+    """
+
+    timeout: timedelta = timedelta(seconds=10)
+    key_lifetime: timedelta = timedelta(hours=24)
+    in_flight: timedelta = timedelta(minutes=1)
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Saga:
+    """The steps of a saga in their order, and its deadlines.
+
+    `limits` are facts about the agents as the configuration has them today. They are not part of what an operation
+    keeps, so they are neither stored nor hashed.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    deadline: timedelta = timedelta(hours=24)
+    undo_deadline: timedelta = timedelta(days=7)
+    limits: Mapping[str, Limits] = field(default_factory=dict, compare=False)
+
+    def index(self, name: str) -> int:
+        """The place of the step of that name. Raises KeyError where there is none."""
+        for place, step in enumerate(self.steps):
+            if step.name == name:
+                return place
+        raise KeyError(name)
+
+    def limits_of(self, call: Call | Lookup) -> Limits:
+        """What the agent of a call promises about time; the defaults where it is not configured any more."""
+        return DEFAULT_LIMITS if isinstance(call, LocalCall) else self.limits.get(call.agent, DEFAULT_LIMITS)
+
+
+# --- the operation: what has become of it ---
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """The last failure. `kind` is `rejected`, `unavailable`, `unknown` or `crashed`."""
+
+    kind: Outcome
+    detail: str
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sendings:
+    """What is known of all sendings of one idempotency key.
+
+    Args:
+        count: how many there were; the next one's `Makegood-Attempt` is one more.
+        first_at: the first sending that may have arrived: from here the key's lifetime counts.
+        last_at: the last sending: from here `in_flight` counts.
+        unknown: how many of them have an outcome that nobody knows.
+        out: one is out now, under the operation's present lease.
+        refused: one was finally refused.
+        conflict: the last one was answered 409, so another one may still be running there.
+    """
+
+    count: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    unknown: int = 0
+    out: bool = False
+    refused: bool = False
+    conflict: bool = False
+
+
+NO_SENDINGS = Sendings()
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What has become of one step.
+
+    Args:
+        did: there is proof that the step was carried out (also when it was undone since).
+        absent: it counts as undone since there was nothing to undo, not since an undo was carried out.
+        settled: a human settled it elsewhere; nothing is to be called for it any more.
+    """
+
+    name: str
+    status: StepStatus = StepStatus.TODO
+    result: Json = None
+    did: bool = False
+    absent: bool = False
+    settled: bool = False
+    do: Sendings = NO_SENDINGS
+    undo: Sendings = NO_SENDINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One payment on its way to be made good.
+
+    Args:
+        step: the name of the step that is at work, was last at work, or is next.
+        action: what the next call for that step is.
+        attempt: how often the present action was claimed; counted at the claim, so that a claim that kills its
+            process is counted too.
+        lease: the number of the present or the last claim; each claim makes a new one.
+        complete_by: the end of the lease as set at the claim.
+        deadline: the end of the present phase.
+    """
+
+    id: UUID
+    source: str
+    external_id: str
+    order_id: str
+    amount: int
+    currency: str
+    saga: str
+    saga_hash: str
+    event_id: UUID
+    phase: Phase
+    status: Status
+    reason: Reason | None
+    held_reason: HeldReason | None
+    step: str
+    action: Action
+    attempt: int
+    revision: int
+    lease: int
+    next_run_at: datetime | None
+    complete_by: datetime | None
+    locked_by: str | None
+    deadline: datetime
+    cancel_requested_at: datetime | None
+    occurred_at: datetime | None
+    last_error: LastError | None
+    steps: tuple[StepState, ...]
+    traceparent: str | None
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def failure_count(self) -> int:
+        """Failures of the present action: the claims, less the one that is running."""
+        return self.attempt - (self.status is Status.PROCESSING)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has succeeded or was refunded."""
+        return self.status in FINAL
+
+    def state_of(self, step: str) -> StepState:
+        """The state of the step of that name. Raises KeyError where there is none."""
+        for state in self.steps:
+            if state.name == step:
+                return state
+        raise KeyError(step)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One decision: the operation before and after it. It is written only if `before` is still what is stored.
+
+    Args:
+        cause: the signal that brought it, as a word of the history.
+    """
+
+    before: Operation
+    after: Operation
+    cause: str
+
+
+def idempotency_key(operation: Operation, step: str, action: Action) -> str | None:
+    """The `Idempotency-Key` of a call: the same for every attempt, for ever. A lookup has none."""
+    return None if action is Action.LOOKUP else f"{operation.id}:{step}:{action}"
+
+
+def call_document(operation: Operation, step: str, event: Json, *, undo: bool) -> dict[str, Json]:
+    """The document that a call's body and path are made from (contract: calls to agents).
+
+    Args:
+        event: the webhook's JSON.
+        undo: whether the call is the step's undo, which may read the step's own result.
+    """
+    first = operation.steps[0].name
+    results = {
+        state.name: state.result
+        for state in operation.steps
+        if state.did and state.name != first and (undo or state.name != step)
+    }
+    return {
+        "operation_id": str(operation.id),
+        "source": operation.source,
+        "external_id": operation.external_id,
+        "order_id": operation.order_id,
+        "amount": operation.amount,
+        "currency": operation.currency,
+        "step": step,
+        "results": results,
+        "event": event,
+    }
+
+
+def compact_json(value: Json) -> str:
+    """JSON with nothing in it that need not be, keys in the order given."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

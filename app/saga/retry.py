@@ -1,0 +1,41 @@
+"""When a call is made again: pure functions of the attempt, the time and a random number that is given."""
+
+from datetime import datetime, timedelta
+
+from app.saga.model import Limits, RetryPolicy, Sendings
+
+
+def interval(policy: RetryPolicy, attempt: int) -> timedelta:
+    """The wait after the given attempt (1 for the first) before jitter, never more than the policy's maximum."""
+    seconds = policy.initial_interval.total_seconds()
+    most = policy.maximum_interval.total_seconds()
+    for _ in range(1, attempt):
+        seconds *= policy.backoff_coefficient
+        if seconds >= most:
+            break
+    return timedelta(seconds=min(seconds, most))
+
+
+def retry_at(policy: RetryPolicy, attempt: int, now: datetime, jitter: float, asked: datetime | None) -> datetime:
+    """When to try again.
+
+    Args:
+        jitter: a random number from 0 to 1. The wait is spread over the upper half of the interval ("equal jitter",
+            Marc Brooker, Exponential Backoff And Jitter, 2015): operations that failed together come apart, and none
+            comes at once.
+        asked: the time that the agent asked for (Retry-After); it wins where it is later.
+    """
+    wait = interval(policy, attempt) * (0.5 + jitter / 2)
+    return max(now + wait, asked) if asked else now + wait
+
+
+def key_expired(sendings: Sendings, limits: Limits, now: datetime) -> bool:
+    """Whether an unknown call may not be repeated any more: the repetition could end after the key is forgotten."""
+    if not sendings.unknown or sendings.first_at is None:
+        return False
+    return now + limits.timeout > sendings.first_at + limits.key_lifetime
+
+
+def settled_at(sendings: Sendings, limits: Limits, now: datetime) -> datetime:
+    """From when on a call that was sent can take effect no more; not before `now`."""
+    return now if sendings.last_at is None else max(now, sendings.last_at + limits.in_flight)

@@ -1,0 +1,1 @@
+"""A payment provider and a supplier to try Makegood with."""
