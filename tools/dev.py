@@ -90,13 +90,13 @@ def check(arguments: list[str]) -> int:
     """Check format, lint, types, import rules, dependencies and generated files."""
     del arguments
     set_up()
-    checks = {
+    checks: dict[str, list[str | Path]] = {
         "format": [BIN / "ruff", "format", "--check", "."],
         "lint": [BIN / "ruff", "check", "."],
         "types": [PYTHON, "-m", "mypy"],
         "imports": [BIN / "lint-imports"],
         "dependencies": [BIN / "deptry", "."],
-        "openapi": [PYTHON, Path(__file__), "openapi-drift"],
+        "openapi": [sys.executable, __file__, "openapi-drift"],
     }
     with concurrent.futures.ThreadPoolExecutor() as pool:
         running = {name: pool.submit(_timed, command) for name, command in checks.items()}
