@@ -12,7 +12,7 @@ from pathlib import Path
 from app.errors import EmbeddedDatabaseError
 
 OLDEST_MAJOR = 15  # the oldest PostgreSQL that the schema's SQL is tested on
-FOLDER_VARIABLE = "MAKEGOOD_PG_BINDIR"  # names a folder of programs that is used before all others, for trying another version
+FOLDER_VARIABLE = "MAKEGOOD_PG_BINDIR"  # a folder of programs that is used before all others, to try another version
 
 # (package, where its programs are). The packages' own Python layers change owners and modes of folders
 # that are not theirs, so they are found and never imported.

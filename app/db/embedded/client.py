@@ -30,6 +30,14 @@ WELCOME_LIMIT = 10.0  # seconds for a watcher to answer: it does nothing that ta
 # What the watcher and PostgreSQL see of our environment. The rest may hold secrets, and PG... settings meant for others.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 
+# How a server answers that is starting, ending, or full for a moment.
+NOT_YET = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.TooManyConnectionsError,
+)
+
 
 class _Gone(Exception):
     """The watcher ended while we were joining it."""
@@ -64,7 +72,8 @@ def hold(place: Place, log: Callable[[str], None], *, fsync: bool) -> tuple[sock
 def url(place: Place, *, database: str = NAME) -> str:
     """The URL of a database of this server. It holds the password: it is for connecting, never for printing."""
     folder = quote(os.path.realpath(place.run))
-    return f"postgresql://{NAME}:{cluster.password(place)}@/{database}?host={folder}"
+    # The port is named because the environment may hold a PGPORT that is meant for another server.
+    return f"postgresql://{NAME}:{cluster.password(place)}@/{database}?host={folder}&port={cluster.PORT}"
 
 
 def wait_until_stopped(place: Place) -> None:
@@ -144,7 +153,9 @@ def _launch(place: Place, *, fsync: bool) -> socket.socket | None:
             try:
                 _expect_welcome(held)
             except (OSError, _Gone) as error:
-                raise EmbeddedDatabaseError(f"The watcher of the embedded PostgreSQL did not start. Look into {place.log}.") from error
+                raise EmbeddedDatabaseError(
+                    f"The watcher of the embedded PostgreSQL did not start. Look into {place.log}."
+                ) from error
             undo.pop_all()
         return held
 
@@ -201,7 +212,7 @@ async def _reach(place: Place, held: socket.socket, log: Callable[[str], None]) 
         _raise_failure(place, held)
         try:
             await _make_database(place)
-        except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, asyncpg.ConnectionDoesNotExistError) as error:
+        except NOT_YET as error:
             waited = loop.time() - begun
             if waited > LIMIT:
                 raise EmbeddedDatabaseError(
@@ -248,5 +259,8 @@ async def _make_database(place: Place) -> None:
         data = await connection.fetchval("SHOW data_directory")
     finally:
         await connection.close()
-    if not isinstance(data, str) or os.path.realpath(data) != str(place.cluster):
-        raise EmbeddedDatabaseError(f"Another PostgreSQL, of {data}, answers on the socket of {place.home}. Stop it first.")
+    # Both are free of symbolic links: the home was resolved, and PostgreSQL says what it was given.
+    if data != str(place.cluster):
+        raise EmbeddedDatabaseError(
+            f"Another PostgreSQL, of {data}, answers on the socket of {place.home}. Stop it first."
+        )

@@ -84,7 +84,9 @@ def _with_reachable_programs(place: Place, elsewhere: Path, log: Callable[[str],
     if not programs.exists():
         _copy(binaries, programs)
     if not _runs(account, copied):
-        raise EmbeddedDatabaseError(f"The copy of PostgreSQL's programs in {programs} does not run. Remove it and start again.")
+        raise EmbeddedDatabaseError(
+            f"The copy of PostgreSQL's programs in {programs} does not run. Remove it and start again."
+        )
     log(f"makegood: PostgreSQL runs as {account.name}, who cannot reach {binaries.folder}: a copy is in {programs}")
     return replace(place, binaries=replace(binaries, folder=copied))
 
@@ -151,7 +153,7 @@ def reaches(account: Account, folder: Path) -> bool:
 
 def _runs(account: Account, programs: Path) -> bool:
     """Whether that user can run the programs, and so reaches the libraries beside them too."""
-    return _as(account, [str(programs / "postgres"), "--version"]) and _as(account, [str(programs / "initdb"), "--version"])
+    return all(_as(account, [str(programs / name), "--version"]) for name in ("postgres", "initdb"))
 
 
 def _as(account: Account, command: list[str]) -> bool:

@@ -25,7 +25,7 @@ HELD = b"held\n"  # to a new holder: the server stays while you do
 FAILED = b"failed "  # to every holder, and a JSON text: why there will be no server
 READY = b"ready"  # from a holder: it has reached the server
 
-FAST_SHUTDOWN_LIMIT = 20.0  # seconds from SIGINT to SIGQUIT; there is never a SIGKILL, which would leave shared memory behind
+FAST_SHUTDOWN_LIMIT = 20.0  # seconds from SIGINT to SIGQUIT; never a SIGKILL, which leaves shared memory behind
 PAUSE = 0.2  # seconds before a server is started again
 LOG_LIMIT = 5_000_000  # bytes of a log file; one older file is kept
 LOG_TAIL = 12  # lines told to the holders when there will be no server
