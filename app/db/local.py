@@ -1,0 +1,99 @@
+"""Transactions in which a Python step runs together with the record of it.
+
+The order is locked for as long as the step runs, by an advisory lock, so that the local steps of one order never
+interleave. No row is locked meanwhile: a heartbeat of many rows would wait behind it. The fenced write comes last, and
+where it lands on no row all that the step has written is rolled back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.db import journal
+from app.db.engine import translated
+from app.db.rows import bucket_of
+from app.db.store import Decision, record_decisions
+from app.errors import MakegoodError
+
+Result = TypeVar("Result")
+
+# The key is a hash of a text that names us, so that another program's advisory locks do not meet ours.
+LOCK_ORDER = text("SELECT pg_try_advisory_xact_lock(hashtextextended('makegood:order:' || :order_id, 0))")
+
+
+class OrderBusy(MakegoodError):
+    """Another local step of the same order runs at this moment."""
+
+    code = "order-busy"
+
+
+class RolledBack(MakegoodError):
+    """The step's transaction was given up; nothing of it is left."""
+
+    code = "rolled-back"
+
+
+@dataclass(slots=True)
+class LocalTransaction:
+    """The transaction of one local step. `connection` is what the step's function gets."""
+
+    connection: asyncpg.Connection
+    buckets: int
+    decision: Decision | None = None
+
+    async def record(self, decision: Decision) -> None:
+        """Writes the decision in the same transaction.
+
+        Raises:
+            RolledBack: the operation is no longer the one it was made on.
+        """
+        self.decision = decision
+        bucket = bucket_of(decision.operation_id, self.buckets)
+        if not await record_decisions(self.connection, bucket, [decision], resent=False):
+            raise RolledBack("the operation has changed while the step ran")
+
+
+class LocalTransactions:
+    """Where local steps get their transactions; never more than half the pool at once, the rest is for the API.
+
+    Args:
+        pool_size: connections in the engine's pool.
+    """
+
+    def __init__(self, engine: AsyncEngine, buckets: int, pool_size: int) -> None:
+        self._engine = engine
+        self._buckets = buckets
+        self._slots = asyncio.Semaphore(max(1, pool_size // 2))
+
+    async def run(self, order_id: str, work: Callable[[LocalTransaction], Awaitable[Result]]) -> Result:
+        """Runs `work` in a transaction that holds the order's lock, and commits it.
+
+        Raises:
+            OrderBusy: another local step of the order runs.
+            RolledBack: raised by `work`, or the commit broke on the wire and had not landed.
+            DatabaseUnavailable: the database is away; nothing is left of it, or `landed` says otherwise.
+        """
+        async with self._slots:
+            with translated():
+                async with self._engine.connect() as connection, connection.begin():
+                    if not await connection.scalar(LOCK_ORDER, {"order_id": order_id}):
+                        raise OrderBusy(f"another local step of order {order_id} runs")
+                    raw = (await connection.get_raw_connection()).driver_connection
+                    if raw is None:
+                        raise RolledBack("the connection was lost")
+                    return await work(LocalTransaction(raw, self._buckets))
+
+    async def landed(self, operation_id: UUID, revision: int, decision: UUID) -> bool:
+        """Whether a decision is committed: asked where the answer to its commit was lost. Raises DatabaseUnavailable."""
+        with translated():
+            async with self._engine.connect() as connection:
+                raw = (await connection.get_raw_connection()).driver_connection
+                bucket = bucket_of(operation_id, self._buckets)
+                found = await journal.written(raw, bucket, [(operation_id, revision, decision)]) if raw else set()
+                return operation_id in found

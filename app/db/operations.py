@@ -1,0 +1,208 @@
+"""The statements that move operations: claim, begin, record, heartbeat; the one door through which they change.
+
+Each takes one bucket and many rows. `record` is fenced: it lands only where the row is still at the revision (and the
+lease) that the decision was made on. Rows go in the order of their ids, so that two writers never wait for each other
+in a circle; where PostgreSQL locks in another order all the same, the deadlock's victim is sent again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from app.db.rows import last_error_json, operation_of, steps_json
+from app.saga.model import Operation, Status
+
+CLAIM = """
+WITH due AS MATERIALIZED (
+    SELECT id, status
+      FROM operations
+     WHERE bucket = $1 AND status IN ('pending', 'error', 'waiting') AND next_run_at <= $2
+     ORDER BY next_run_at, id
+     LIMIT $3
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE operations AS o
+   SET status = 'processing', attempt = o.attempt + 1, lease = o.lease + 1, revision = o.revision + 1,
+       next_run_at = NULL, complete_by = $4, leased_until = $4, locked_by = $5, transition = $6, updated_at = $2
+  FROM due
+ WHERE o.bucket = $1 AND o.id = due.id
+RETURNING o.*, due.status AS from_status
+"""
+
+# After a claim whose commit broke on the wire: what it has taken, if it has.
+CLAIMED = """
+SELECT o.*, h.from_status
+  FROM operations AS o
+  JOIN history AS h ON h.bucket = o.bucket AND h.operation_id = o.id AND h.revision = o.revision
+ WHERE o.bucket = $1 AND o.status = 'processing' AND o.locked_by = $2 AND o.transition = $3 AND h.transition = $3
+"""
+
+PAYLOADS = "SELECT id, payload FROM events WHERE bucket = $1 AND id = ANY($2::uuid[])"
+
+BEGIN = """
+UPDATE operations AS o
+   SET steps = t.steps::json, last_run_at = t.at
+  FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[]) AS t(id, revision, lease, steps, at)
+ WHERE o.bucket = $1 AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease AND o.status = 'processing'
+RETURNING o.id
+"""
+
+RECORD = """
+UPDATE operations AS o
+   SET phase = t.phase, status = t.status, reason = t.reason, held_reason = t.held_reason, step = t.step,
+       action = t.action, attempt = t.attempt, revision = t.revision + 1, next_run_at = t.next_run_at,
+       complete_by = t.complete_by, locked_by = t.locked_by,
+       leased_until = CASE WHEN t.status = 'processing' THEN o.leased_until END,
+       deadline = t.deadline, cancel_requested_at = t.cancel_requested_at, last_error = t.last_error::json,
+       steps = t.steps::json, transition = t.transition, updated_at = t.at, finished_at = t.finished_at
+  FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+              $11::int[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::timestamptz[], $16::timestamptz[],
+              $17::text[], $18::text[], $19::uuid[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[])
+       AS t(id, revision, lease, phase, status, reason, held_reason, step, action, attempt, next_run_at, complete_by,
+            locked_by, deadline, cancel_requested_at, last_error, steps, transition, at, finished_at, expired_before)
+ WHERE o.bucket = $1 AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
+   AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
+RETURNING o.id
+"""
+
+HEARTBEAT = """
+UPDATE operations AS o
+   SET leased_until = $2
+  FROM unnest($3::uuid[], $4::int[]) AS t(id, lease)
+ WHERE o.bucket = $1 AND o.id = t.id AND o.lease = t.lease AND o.status = 'processing'
+RETURNING o.id
+"""
+
+# complete_by is the end of the lease as the claim set it, and a heartbeat only moves the end on: the index finds the
+# few that may have expired, and leased_until says which have.
+EXPIRED = """
+SELECT *
+  FROM operations
+ WHERE bucket = $1 AND status = 'processing' AND complete_by <= $2 AND leased_until <= $2
+ ORDER BY complete_by
+ LIMIT $3
+"""
+
+LOAD = "SELECT * FROM operations WHERE bucket = $1 AND id = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim that is to be made; its id finds again what it has taken when the answer was lost."""
+
+    id: UUID
+    bucket: int
+    most: int
+    worker: str
+    at: datetime
+    leased_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An operation that is ours until the lease ends. `event` is the raw body of the webhook that made it."""
+
+    operation: Operation
+    from_status: Status
+    event: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What `record` writes over a row: the operation after the decision, and what it was decided on."""
+
+    bucket: int
+    after: Operation
+    lease: int
+    transition: UUID
+    at: datetime
+    expired_before: datetime | None
+
+
+async def claim(connection: asyncpg.Connection, wanted: Claim, *, resent: bool) -> list[Claimed]:
+    """Takes what is due, soonest first, at most `wanted.most`; what another worker is taking is passed over.
+
+    The attempt is counted here, so that a payload that kills its process is counted too.
+    """
+    rows = []
+    if resent:
+        rows = await connection.fetch(CLAIMED, wanted.bucket, wanted.worker, wanted.id)
+    if not rows:
+        rows = await connection.fetch(
+            CLAIM, wanted.bucket, wanted.at, wanted.most, wanted.leased_until, wanted.worker, wanted.id
+        )
+    payloads = await connection.fetch(PAYLOADS, wanted.bucket, [row["event_id"] for row in rows]) if rows else []
+    payload_of = {row["id"]: row["payload"] for row in payloads}
+    return [
+        Claimed(operation_of(row), Status(row["from_status"]), payload_of.get(row["event_id"]))
+        for row in sorted(rows, key=lambda row: row["created_at"])
+    ]
+
+
+async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[tuple[Operation, datetime]]) -> set[UUID]:
+    """Puts on record that calls are about to go out; returns the operations that are still ours."""
+    rows = await connection.fetch(
+        BEGIN,
+        bucket,
+        [operation.id for operation, _ in begun],
+        [operation.revision for operation, _ in begun],
+        [operation.lease for operation, _ in begun],
+        [steps_json(operation.steps) for operation, _ in begun],
+        [at for _, at in begun],
+    )
+    return {row["id"] for row in rows}
+
+
+async def record(connection: asyncpg.Connection, bucket: int, changes: Sequence[Change]) -> set[UUID]:
+    """Writes decisions over the operations they were made on; returns which of them have landed."""
+    after = [change.after for change in changes]
+    rows = await connection.fetch(
+        RECORD,
+        bucket,
+        [operation.id for operation in after],
+        [operation.revision - 1 for operation in after],
+        [change.lease for change in changes],
+        [operation.phase for operation in after],
+        [operation.status for operation in after],
+        [operation.reason for operation in after],
+        [operation.held_reason for operation in after],
+        [operation.step for operation in after],
+        [operation.action for operation in after],
+        [operation.attempt for operation in after],
+        [operation.next_run_at for operation in after],
+        [operation.complete_by for operation in after],
+        [operation.locked_by for operation in after],
+        [operation.deadline for operation in after],
+        [operation.cancel_requested_at for operation in after],
+        [last_error_json(operation.last_error) for operation in after],
+        [steps_json(operation.steps) for operation in after],
+        [change.transition for change in changes],
+        [change.at for change in changes],
+        [operation.finished_at for operation in after],
+        [change.expired_before for change in changes],
+    )
+    return {row["id"] for row in rows}
+
+
+async def heartbeat(
+    connection: asyncpg.Connection, bucket: int, leases: Sequence[tuple[UUID, int]], leased_until: datetime
+) -> set[UUID]:
+    """Moves the end of leases on; returns the operations that are still ours."""
+    rows = await connection.fetch(
+        HEARTBEAT, bucket, leased_until, [id for id, _ in leases], [lease for _, lease in leases]
+    )
+    return {row["id"] for row in rows}
+
+
+async def expired(connection: asyncpg.Connection, bucket: int, now: datetime, most: int) -> list[Operation]:
+    """Operations whose lease has run out, oldest first. A list to decide on: the door checks each one again."""
+    return [operation_of(row) for row in await connection.fetch(EXPIRED, bucket, now, most)]
+
+
+async def load(connection: asyncpg.Connection, bucket: int, operation_id: UUID) -> Operation | None:
+    """The operation as it is stored, or None."""
+    row = await connection.fetchrow(LOAD, bucket, operation_id)
+    return None if row is None else operation_of(row)

@@ -1,0 +1,279 @@
+"""The writers side by side: each stream of writes has its connection and its group commit.
+
+    ingest   what was delivered                      claim      what is due, taken under a lease
+    begin    a call is about to go out               heartbeat  leases are renewed
+    record   an answer and what follows from it
+
+Begin before the call, record after it, no transaction open between them: the two halves of the atomic phase.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from app.clock import Clock
+from app.db import ingest, journal, operations
+from app.db.batch import GroupCommit
+from app.db.ingest import Arrival, Stored
+from app.db.journal import AttemptEnd, AttemptStart, HistoryEntry
+from app.db.operations import Change, Claim, Claimed
+from app.db.operator_requests import OperatorReceipt, add_receipts
+from app.db.rows import bucket_of
+from app.db.writer import Writer
+from app.saga.model import Operation, Outcome, Transition
+
+# Rows in one flush. Past a few hundred a batch takes longer without a row in it getting cheaper.
+MOST_INGESTED = 500
+MOST_BEGUN = 500
+MOST_RECORDED = 500
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A call that is about to go out: the operation as it stands then, and the attempt."""
+
+    operation: Operation
+    start: AttemptStart
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What `record` writes: a decision, the end of an attempt, or both, in one transaction.
+
+    Args:
+        expired_before: the decision holds only if the lease has run out by then (a heartbeat may have come since).
+        receipt: the stored answer of an operator's call.
+    """
+
+    id: UUID
+    operation_id: UUID
+    at: datetime
+    transition: Transition | None
+    actor: str
+    note: str | None = None
+    attempt: AttemptEnd | None = None
+    expired_before: datetime | None = None
+    receipt: OperatorReceipt | None = None
+
+
+class Store:
+    """The one door to the operations.
+
+    Args:
+        url: of the database.
+        buckets: the database's bucket count.
+        clock: the database's clock.
+    """
+
+    def __init__(self, url: str, buckets: int, clock: Clock) -> None:
+        self.buckets = buckets
+        self._clock = clock
+        self._writers = {name: Writer(url) for name in ("ingest", "begin", "record", "claim", "heartbeat")}
+        self._ingest = GroupCommit(self._writers["ingest"], self._flush_ingest, most=MOST_INGESTED)
+        self._begin = GroupCommit(self._writers["begin"], self._flush_begin, most=MOST_BEGUN)
+        self._record = GroupCommit(
+            self._writers["record"], self._flush_record, most=MOST_RECORDED, key=lambda item: item.operation_id
+        )
+
+    async def close(self) -> None:
+        """Writes what is waiting, then closes the connections."""
+        for group in (self._ingest, self._begin, self._record):
+            await group.close()
+        for writer in self._writers.values():
+            await writer.close()
+
+    async def ingest(self, arrival: Arrival) -> Stored:
+        """Stores an event, and the operation that it makes if its payment is new. Raises DatabaseUnavailable."""
+        return await self._ingest.submit(arrival)
+
+    async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
+        """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""
+
+        async def work(connection: asyncpg.Connection, resent: bool) -> Stored | None:
+            return await ingest.store_again(connection, old_bucket, arrival, resent=resent)
+
+        return await self._writers["ingest"].transaction(work)
+
+    async def begin(self, operation: Operation, start: AttemptStart) -> bool:
+        """Puts a call on record before it goes out; whether the operation is still ours. Raises DatabaseUnavailable."""
+        return await self._begin.submit(Begun(operation, start))
+
+    async def record(
+        self,
+        transition: Transition,
+        *,
+        actor: str,
+        note: str | None = None,
+        attempt: AttemptEnd | None = None,
+        expired_before: datetime | None = None,
+        receipt: OperatorReceipt | None = None,
+    ) -> bool:
+        """Writes a decision if the operation is still the one it was made on; whether it has landed.
+
+        Where it has not, the caller loads the operation and decides again. Raises DatabaseUnavailable.
+        """
+        decision = Decision(
+            id=uuid4(),
+            operation_id=transition.before.id,
+            at=self._clock.now(),
+            transition=transition,
+            actor=actor,
+            note=note,
+            attempt=attempt,
+            expired_before=expired_before,
+            receipt=receipt,
+        )
+        return await self._record.submit(decision)
+
+    async def end_attempt(self, operation_id: UUID, attempt: AttemptEnd) -> None:
+        """Stores the end of a call that decides nothing any more. Raises DatabaseUnavailable."""
+        at = self._clock.now()
+        await self._record.submit(Decision(uuid4(), operation_id, at, None, actor="", attempt=attempt))
+
+    async def claim(self, wanted: Claim) -> list[Claimed]:
+        """Takes what is due in one bucket. Raises DatabaseUnavailable."""
+
+        async def work(connection: asyncpg.Connection, resent: bool) -> list[Claimed]:
+            claimed = await operations.claim(connection, wanted, resent=resent)
+            if claimed:
+                await journal.add_history(connection, wanted.bucket, [_claim_entry(wanted, one) for one in claimed])
+            return claimed
+
+        return await self._writers["claim"].transaction(work)
+
+    async def heartbeat(self, leases: Sequence[tuple[UUID, int]], leased_until: datetime) -> set[UUID]:
+        """Moves the end of leases on; returns the operations that are still ours. Raises DatabaseUnavailable."""
+
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
+            kept: set[UUID] = set()
+            for bucket, part in self._by_bucket(leases, lambda lease: lease[0]):
+                kept |= await operations.heartbeat(connection, bucket, sorted(part), leased_until)
+            return kept
+
+        return await self._writers["heartbeat"].transaction(work)
+
+    async def expired(self, bucket: int, most: int) -> list[Operation]:
+        """Operations of a bucket whose lease has run out. Raises DatabaseUnavailable."""
+
+        async def work(connection: asyncpg.Connection, _resent: bool) -> list[Operation]:
+            return await operations.expired(connection, bucket, self._clock.now(), most)
+
+        return await self._writers["heartbeat"].transaction(work)
+
+    async def load(self, operation_id: UUID) -> Operation | None:
+        """The operation as it is stored, or None. Raises DatabaseUnavailable."""
+
+        async def work(connection: asyncpg.Connection, _resent: bool) -> Operation | None:
+            return await operations.load(connection, bucket_of(operation_id, self.buckets), operation_id)
+
+        return await self._writers["claim"].transaction(work)
+
+    def _by_bucket(self, items: Sequence[Row], id_of: Callable[[Row], UUID]) -> list[tuple[int, list[Row]]]:
+        """The items by bucket, and in the order of their ids: the order in which rows are locked everywhere."""
+        ordered = sorted(items, key=lambda item: (bucket_of(id_of(item), self.buckets), id_of(item)))
+        return [
+            (bucket, list(part)) for bucket, part in groupby(ordered, lambda item: bucket_of(id_of(item), self.buckets))
+        ]
+
+    async def _flush_ingest(self, writer: Writer, arrivals: Sequence[Arrival]) -> list[Stored]:
+        async def work(connection: asyncpg.Connection, resent: bool) -> list[Stored]:
+            found: dict[int, Stored] = {}
+            numbered = sorted(enumerate(arrivals), key=lambda pair: pair[1].bucket)
+            for bucket, part in groupby(numbered, lambda pair: pair[1].bucket):
+                places = list(part)
+                stored = await ingest.store(connection, bucket, [arrival for _, arrival in places], resent=resent)
+                found.update(zip((place for place, _ in places), stored, strict=True))
+            return [found[place] for place in range(len(arrivals))]
+
+        return await writer.transaction(work)
+
+    async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
+            ours: set[UUID] = set()
+            for bucket, part in self._by_bucket(begun, lambda one: one.operation.id):
+                still = await operations.begin(connection, bucket, [(one.operation, one.start.at) for one in part])
+                await journal.open_attempts(connection, bucket, [o.start for o in part if o.operation.id in still])
+                ours |= still
+            return ours
+
+        ours = await writer.transaction(work)
+        return [one.operation.id in ours for one in begun]
+
+    async def _flush_record(self, writer: Writer, decisions: Sequence[Decision]) -> list[bool]:
+        async def work(connection: asyncpg.Connection, resent: bool) -> set[UUID]:
+            landed: set[UUID] = set()
+            for bucket, part in self._by_bucket(decisions, lambda one: one.operation_id):
+                landed |= await record_decisions(connection, bucket, part, resent=resent)
+            return landed
+
+        landed = await writer.transaction(work)
+        return [one.id in landed for one in decisions]
+
+
+async def record_decisions(
+    connection: asyncpg.Connection, bucket: int, decisions: Sequence[Decision], *, resent: bool
+) -> set[UUID]:
+    """Writes decisions of one bucket and what belongs to those that land; returns the ids of the decisions that did."""
+    moves = [(one, one.transition) for one in decisions if one.transition is not None]
+    already: set[UUID] = set()
+    if resent and moves:
+        asked = [(one.operation_id, move.after.revision, one.id) for one, move in moves]
+        already = await journal.written(connection, bucket, asked)
+    changes = [
+        Change(bucket, move.after, move.before.lease, one.id, one.at, one.expired_before)
+        for one, move in moves
+        if one.operation_id not in already
+    ]
+    won = already | (await operations.record(connection, bucket, changes) if changes else set())
+    winners = [(one, move) for one, move in moves if one.operation_id in won]
+    if winners:
+        await journal.add_history(connection, bucket, [_entry(one, move) for one, move in winners])
+    landed = [one for one in decisions if one.transition is None or one.operation_id in won]
+    ends = [(one.operation_id, one.attempt) for one in landed if one.attempt is not None]
+    if ends:
+        await journal.end_attempts(connection, bucket, ends)
+    receipts = [one.receipt for one in landed if one.receipt is not None]
+    if receipts:
+        await add_receipts(connection, receipts, decisions[0].at)
+    return {one.id for one in landed}
+
+
+def crashed(operation: Operation, at: datetime) -> AttemptEnd:
+    """The end of the call of a lease that ran out; it gives way to an answer that comes late."""
+    return AttemptEnd(operation.lease, Outcome.CRASHED, None, at)
+
+
+def _entry(decision: Decision, transition: Transition) -> HistoryEntry:
+    before, after = transition.before, transition.after
+    return HistoryEntry(
+        operation_id=after.id,
+        revision=after.revision,
+        transition=decision.id,
+        before=(before.phase, before.status),
+        after=(after.phase, after.status),
+        cause=transition.cause,
+        actor=decision.actor,
+        at=decision.at,
+        note=decision.note,
+    )
+
+
+def _claim_entry(wanted: Claim, claimed: Claimed) -> HistoryEntry:
+    operation = claimed.operation
+    return HistoryEntry(
+        operation_id=operation.id,
+        revision=operation.revision,
+        transition=wanted.id,
+        before=(operation.phase, claimed.from_status),
+        after=(operation.phase, operation.status),
+        cause="claimed",
+        actor=wanted.worker,
+        at=wanted.at,
+    )

@@ -1,0 +1,111 @@
+"""A connection of its own for each stream of writes, and what is done when it breaks.
+
+A commit that failed on the wire is unknown: it may be on disk. So each write is made to be sent again: it finds what
+it has already written. A deadlock's victim is sent again as well.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from app.db.engine import connect
+from app.errors import DatabaseUnavailable
+
+Result = TypeVar("Result")
+
+# Senders of webhooks give up after five to thirty seconds: past four it is better to say 503 and be sent it again.
+RESEND_FOR = 4.0
+BROKEN = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+    DatabaseUnavailable,
+)
+SEND_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+class PoisonedBatch(Exception):
+    """PostgreSQL refuses something in the batch; the cause says what."""
+
+
+class Writer:
+    """One connection, made when it is first needed and again after it broke; one transaction at a time.
+
+    Args:
+        url: of the database.
+        resend_for: seconds during which a write that broke is sent again.
+    """
+
+    def __init__(self, url: str, *, resend_for: float = RESEND_FOR) -> None:
+        self._url = url
+        self._resend_for = resend_for
+        self._connection: asyncpg.Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def transaction(self, work: Callable[[asyncpg.Connection, bool], Awaitable[Result]]) -> Result:
+        """Runs `work(connection, resent)` in one transaction and commits it.
+
+        Args:
+            work: writes; `resent` tells it that an earlier try may have been committed.
+
+        Raises:
+            DatabaseUnavailable: the database could not be reached for `resend_for` seconds; the write may be there.
+            PoisonedBatch: PostgreSQL refuses the data.
+        """
+        async with self._turn:
+            retrying = AsyncRetrying(
+                retry=retry_if_exception(lambda error: isinstance(error, BROKEN + SEND_AGAIN)),
+                wait=wait_random_exponential(multiplier=0.02, max=0.5),
+                stop=stop_after_delay(self._resend_for),
+                retry_error_callback=_unavailable,
+            )
+            tries = 0
+
+            async def attempt() -> Result:
+                nonlocal tries
+                tries += 1
+                return await self._once(work, resent=tries > 1)
+
+            result: Result = await retrying(attempt)
+            return result
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        async with self._turn:
+            await self._drop()
+
+    async def _once(self, work: Callable[[asyncpg.Connection, bool], Awaitable[Result]], *, resent: bool) -> Result:
+        try:
+            connection = self._connection
+            if connection is None or connection.is_closed():
+                connection = self._connection = await connect(self._url)
+            async with connection.transaction():
+                return await work(connection, resent)
+        except BROKEN:
+            await self._drop()
+            raise
+        except SEND_AGAIN:
+            raise
+        except asyncpg.PostgresError as error:
+            raise PoisonedBatch(str(error)) from error
+        except asyncio.CancelledError:
+            await self._drop()
+            raise
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+
+def _unavailable(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    raise DatabaseUnavailable("the database does not answer") from error

@@ -1,0 +1,178 @@
+"""From a verified delivery to a stored event and, if its payment is new, the operation that will make it good."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+from app.clock import Clock
+from app.db.engine import AsyncEngine
+from app.db.ingest import Arrival, Stored
+from app.db.reads import event_row
+from app.db.rows import bucket_of
+from app.db.sagas import Sagas
+from app.db.store import Store
+from app.db.tables import EventStatus
+from app.db.wakeup import Wakeup
+from app.errors import InvalidRequest, NotAllowed, NotFound
+from app.providers.reading import Delivery, Ignored, Payment, Reading, Unreadable, read
+from app.saga.creation import new_operation
+from app.saga.model import Json, Saga, compact_json
+from app.settings import Source
+
+REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a delivery was found to be, once it is on disk. `operation_id` for a payment alone."""
+
+    status: EventStatus
+    event_id: UUID
+    operation_id: UUID | None = None
+    event_type: str | None = None
+    detail: str | None = None
+
+
+def operation_id(identity: str, external_id: str) -> UUID:
+    """The id of a payment's operation: anyone can compute it, and the primary key is the idempotency key.
+
+    A UUIDv5 (RFC 9562) in the URL namespace of `makegood:` and the compact JSON array of both arguments.
+
+    Args:
+        identity: of the source.
+        external_id: the provider's id of the payment.
+    """
+    return uuid5(NAMESPACE_URL, "makegood:" + compact_json([identity, external_id]))
+
+
+def event_id(identity: str, *meaning: Json) -> UUID:
+    """The id of an event, made from what it says: a redelivery is the same row, however its bytes differ."""
+    return uuid5(NAMESPACE_URL, "makegood:event:" + compact_json([identity, *meaning]))
+
+
+class Intake:
+    """Takes verified deliveries in.
+
+    Args:
+        sagas_by_name: the sagas of the configuration.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        store: Store,
+        sagas: Sagas,
+        sagas_by_name: Mapping[str, Saga],
+        clock: Clock,
+        wakeup: Wakeup,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._sagas = sagas
+        self._sagas_by_name = sagas_by_name
+        self._clock = clock
+        self._wakeup = wakeup
+
+    async def receive(self, source: Source, reading: Reading, body: bytes, traceparent: str | None = None) -> Receipt:
+        """Stores a delivery; when this returns it is on disk.
+
+        Args:
+            reading: what the body says.
+            body: the raw bytes that were signed.
+            traceparent: the sender's, valid, or None.
+
+        Raises:
+            DatabaseUnavailable: it may or may not be stored; the sender is to send it again.
+        """
+        arrival = await self._arrival(source, reading, body, traceparent, self._clock.now())
+        return self._receipt(arrival, await self._store.ingest(arrival))
+
+    async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
+        """Reads an unprocessable or conflicting event again, after the configuration was mended.
+
+        Raises:
+            NotFound: there is no such event.
+            NotAllowed: another status; a source that is not configured any more.
+            InvalidRequest: it still cannot be read.
+            DatabaseUnavailable: as for `receive`.
+        """
+        row = await event_row(self._engine, event)
+        if row is None:
+            raise NotFound("no such event")
+        if row.status not in REPROCESSABLE or row.payload is None:
+            raise NotAllowed(f"the event is {row.status}; only an unprocessable or conflicting one can be read again")
+        source = sources.get(row.source)
+        if source is None:
+            raise NotAllowed(f'its source "{row.source}" is not configured any more')
+        reading = read(source, Delivery(row.delivery_id), row.payload)
+        if isinstance(reading, Unreadable):
+            raise InvalidRequest(f"it still cannot be read: {reading.detail}")
+        arrival = await self._arrival(source, reading, row.payload, None, self._clock.now(), event)
+        arrival = replace(arrival, deliveries=row.deliveries, received_at=row.received_at)
+        stored = await self._store.ingest_again(row.bucket, arrival)
+        if stored is None:
+            raise NotAllowed("the event is being read again by somebody else")
+        return self._receipt(arrival, stored)
+
+    def _receipt(self, arrival: Arrival, stored: Stored) -> Receipt:
+        if stored.status is EventStatus.ACCEPTED:
+            self._wakeup.signal()
+        operation = arrival.operation.id if arrival.operation else None
+        return Receipt(stored.status, arrival.id, operation, arrival.event_type, stored.detail)
+
+    async def _arrival(
+        self,
+        source: Source,
+        reading: Reading,
+        body: bytes,
+        traceparent: str | None,
+        now: datetime,
+        known_as: UUID | None = None,
+    ) -> Arrival:
+        operation, status, detail = None, EventStatus.ACCEPTED, None
+        match reading:
+            case Payment():
+                said = [reading.external_id, reading.order_id, reading.amount, reading.currency]
+                id_ = known_as or event_id(source.identity, "payment", reading.delivery_id, *said)
+                saga = self._sagas_by_name[source.saga]
+                operation = new_operation(
+                    operation_id(source.identity, reading.external_id),
+                    saga,
+                    await self._sagas.store(saga),
+                    source=source.name,
+                    external_id=reading.external_id,
+                    order_id=reading.order_id,
+                    amount=reading.amount,
+                    currency=reading.currency,
+                    occurred_at=reading.occurred_at,
+                    event_id=id_,
+                    traceparent=traceparent,
+                    now=now,
+                )
+            case Ignored():
+                which = reading.delivery_id or _digest(body)
+                id_ = known_as or event_id(source.identity, "ignored", which, reading.event_type)
+                status = EventStatus.IGNORED
+            case Unreadable():
+                id_ = event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
+                status, detail = EventStatus.UNPROCESSABLE, reading.detail
+        return Arrival(
+            id=id_,
+            bucket=bucket_of(operation.id if operation else id_, self._store.buckets),
+            source=source.name,
+            delivery_id=reading.delivery_id,
+            external_id=operation.external_id if operation else None,
+            event_type=reading.event_type,
+            status=status,
+            detail=detail,
+            received_at=now,
+            payload=body,
+            operation=operation,
+            transition=uuid4(),
+        )
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

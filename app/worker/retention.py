@@ -1,0 +1,47 @@
+"""Empties what nobody needs any more, a small batch at a time, so that it never holds a lock for long."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from app.clock import Clock
+from app.db.engine import AsyncEngine
+from app.db.retention import drop_events, strip_finished
+from app.errors import DatabaseUnavailable
+from app.settings import Retention
+
+logger = logging.getLogger(__name__)
+
+# What has been kept for weeks may be kept ten minutes longer.
+INTERVAL = timedelta(minutes=10)
+
+
+class Sweeper:
+    """Carries out the `[retention]` of the configuration."""
+
+    def __init__(self, engine: AsyncEngine, retention: Retention, clock: Clock) -> None:
+        self._engine = engine
+        self._retention = retention
+        self._clock = clock
+
+    async def sweep(self) -> int:
+        """Sweeps until nothing is left to sweep; returns the rows that were touched."""
+        touched = 0
+        while rows := await drop_events(self._engine, self._clock.now() - self._retention.events):
+            touched += rows
+        kept = self._retention.finished
+        while kept is not None and (rows := await strip_finished(self._engine, self._clock.now() - kept)):
+            touched += rows
+        return touched
+
+    async def run(self) -> None:
+        """Sweeps again and again."""
+        while True:
+            try:
+                touched = await self.sweep()
+            except DatabaseUnavailable as error:
+                logger.warning("retention_unavailable", extra={"error": str(error)})
+            else:
+                if touched:
+                    logger.info("retention_swept", extra={"rows": touched})
+            await asyncio.sleep(INTERVAL.total_seconds())

@@ -1,0 +1,128 @@
+"""Starts and stops the duties of a worker process: claim, heartbeat, supervise, retention."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from app.agents import Agents
+from app.clock import Clock
+from app.db.engine import AsyncEngine
+from app.db.local import LocalTransactions
+from app.db.operations import Claimed
+from app.db.sagas import Sagas
+from app.db.store import Store
+from app.db.wakeup import Wakeup
+from app.saga.model import Operation
+from app.settings import Settings
+from app.worker.claim import Claimer
+from app.worker.execute import Execution, Parts
+from app.worker.lease import Lease, Leases
+from app.worker.retention import Sweeper
+from app.worker.supervise import Supervisor
+
+logger = logging.getLogger(__name__)
+
+# What a call may take beyond its agent's timeout until its answer is recorded.
+DRAIN_MARGIN = timedelta(seconds=5)
+
+
+def worker_name() -> str:
+    """A name of this process that no earlier process had: who holds a lease is known by the lease alone."""
+    return f"worker-{secrets.token_hex(4)}"
+
+
+class Runner:
+    """All duties of one worker process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        engine: AsyncEngine,
+        store: Store,
+        sagas: Sagas,
+        agents: Agents,
+        clock: Clock,
+        wakeup: Wakeup,
+    ) -> None:
+        self.name = worker_name()
+        worker = settings.worker
+        self._settings = settings
+        self._leases = Leases(store, clock, worker.lease)
+        self._supervisor = Supervisor(store, sagas, clock, self.name)
+        self._sweeper = Sweeper(engine, settings.retention, clock)
+        self._draining = asyncio.Event()
+        self._parts = Parts(
+            store=store,
+            sagas=sagas,
+            agents=agents,
+            local=LocalTransactions(engine, store.buckets, settings.database.pool_size),
+            leases=self._leases,
+            clock=clock,
+            worker=self.name,
+            slot_wait=worker.poll_interval,
+            draining=self._draining,
+        )
+        self._claimer = Claimer(
+            store,
+            self._leases,
+            clock,
+            wakeup,
+            self._carry_out,
+            worker=self.name,
+            concurrency=worker.concurrency,
+            lease=worker.lease,
+            poll_interval=worker.poll_interval,
+        )
+        self._claiming: asyncio.Task[None] | None = None
+        self._duties: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Starts all duties."""
+        interval = self._settings.worker.poll_interval
+        self._claiming = self._duty(self._claimer.run(), "claim")
+        self._duties = [
+            self._duty(self._leases.run(), "heartbeat"),
+            self._duty(self._supervisor.run(interval), "supervise"),
+            self._duty(self._sweeper.run(), "retention"),
+        ]
+
+    async def stop(self) -> None:
+        """Takes no new claims, lets the calls that are out come to their end, then stops.
+
+        A call that has not ended after its agent's timeout is left: its lease runs out, and its outcome is unknown.
+        """
+        self._draining.set()
+        await _cancel([self._claiming] if self._claiming else [])
+        if self._claimer.running:
+            _, late = await asyncio.wait(self._claimer.running, timeout=self._drain_limit().total_seconds())
+            await _cancel(list(late))
+        await _cancel(self._duties)
+
+    def _drain_limit(self) -> timedelta:
+        timeouts = [agent.timeout for agent in self._settings.agents.values()]
+        return max(timeouts, default=timedelta(seconds=10)) + DRAIN_MARGIN
+
+    async def _carry_out(self, claimed: Claimed, lease: Lease) -> Operation | None:
+        saga = await self._parts.sagas.get(claimed.operation.saga_hash)
+        return await Execution(self._parts, claimed, lease, saga).run(claimed.operation)
+
+    def _duty(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report)
+        return task
+
+
+def _report(task: "asyncio.Task[None]") -> None:
+    """A duty never ends by itself: where one has, that is a mistake which must be seen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("duty_failed", exc_info=error, extra={"duty": task.get_name()})
+
+
+async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
