@@ -1,0 +1,161 @@
+"""What the configuration says, as frozen values. Every default of `makegood.toml` stands here, and only here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from app.saga.model import Limits, Saga
+
+
+class Scope(StrEnum):
+    """What an API key may do. `operate` includes `read`."""
+
+    READ = "read"
+    OPERATE = "operate"
+
+
+class AmountUnit(StrEnum):
+    """How a sender writes an amount: an integer of minor units, or a decimal string of major ones."""
+
+    MINOR = "minor"
+    MAJOR = "major"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the service listens. `max_body` is the size in bytes of the largest webhook body that is taken."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    max_body: int = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Which PostgreSQL. `url` None means the embedded one, which keeps its data in `data_dir`."""
+
+    url: str | None = field(default=None, repr=False)
+    data_dir: Path = Path(".makegood")
+    pool_size: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """How one process works.
+
+    Args:
+        concurrency: operations in flight at once.
+        lease: how long a claim holds without a heartbeat.
+        poll_interval: how often it looks for work when no wake-up arrives.
+    """
+
+    concurrency: int = 64
+    lease: timedelta = timedelta(seconds=30)
+    poll_interval: timedelta = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept in full. `finished` None: finished operations are kept for ever."""
+
+    finished: timedelta | None = None
+    events: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One client of the API: what it may do, and the SHA-256 of its key in lower-case hex."""
+
+    name: str
+    scope: Scope
+    sha256: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Where a payment's facts stand in a webhook's body: JMESPath expressions, and the event types that mean paid."""
+
+    event_type: str
+    payment_events: frozenset[str]
+    payment_id: str
+    order_id: str
+    amount: str
+    amount_unit: AmountUnit
+    currency: str
+    occurred_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One sender of webhooks.
+
+    Args:
+        name: the last part of its path, `/webhooks/{name}`.
+        secrets: any of them may have signed.
+        tolerance: how old or how early a signed timestamp may be.
+        identity: what the ids of its operations are made from, whatever the source is called today.
+    """
+
+    name: str
+    provider: str
+    secrets: tuple[str, ...] = field(repr=False)
+    saga: str
+    tolerance: timedelta
+    identity: str
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """After so many calls in a row that were unavailable or unknown, nothing is sent for as long as it is open."""
+
+    failures: int = 10
+    open: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A service that is called.
+
+    `base_url` and `headers` may hold credentials, so neither is shown.
+
+    Args:
+        timeout: how long one attempt may take, all of it.
+        max_concurrency: calls in flight to it from one process.
+        key_lifetime: how long it remembers an idempotency key.
+        in_flight: how long after it was sent a call may still take effect there.
+    """
+
+    name: str
+    base_url: str = field(repr=False)
+    timeout: timedelta = timedelta(seconds=10)
+    max_concurrency: int = 64
+    key_lifetime: timedelta = timedelta(hours=24)
+    in_flight: timedelta = timedelta(minutes=1)
+    breaker: Breaker = Breaker()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def limits(self) -> Limits:
+        """What it promises about time, as the saga machine wants it."""
+        return Limits(self.timeout, self.key_lifetime, self.in_flight)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration. Its sagas are bound: each knows the limits of the agents."""
+
+    server: Server
+    database: Database
+    worker: Worker
+    retention: Retention
+    api_keys: tuple[ApiKey, ...]
+    sources: Mapping[str, Source]
+    agents: Mapping[str, Agent]
+    sagas: Mapping[str, Saga]
+
+    def limits(self) -> Mapping[str, Limits]:
+        """What each agent promises about time, by its name."""
+        return {name: agent.limits for name, agent in self.agents.items()}

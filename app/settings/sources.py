@@ -1,0 +1,80 @@
+"""`[sources.*]`: the senders of webhooks. What each provider has for defaults and secrets comes in as its scheme."""
+
+import re
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Protocol
+
+from app.settings.document import Table, did_you_mean
+from app.settings.expressions import expression_fault
+from app.settings.model import AmountUnit, Fields, Source
+
+DEFAULT_TOLERANCE = timedelta(minutes=5)
+_LONGEST_IDENTITY = 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNKNOWN_FIELDS = Fields("", frozenset(), "", "", "", AmountUnit.MINOR, "", "")
+
+
+class Scheme(Protocol):
+    """What the configuration needs to know of a provider."""
+
+    @property
+    def default_fields(self) -> Fields:
+        """Where this provider's payments have their facts."""
+        ...
+
+    def secret_fault(self, secret: str) -> str | None:
+        """What is wrong with a secret, without repeating it; None if it can be used."""
+        ...
+
+
+def read_source(name: str, table: Table, schemes: Mapping[str, Scheme], sagas: Collection[str]) -> Source:
+    """One source; `schemes` are the providers by name, `sagas` the names that it may start."""
+
+    def provider_fault(provider: str) -> str | None:
+        if provider in schemes:
+            return None
+        return f"no provider named {table.document.quote(provider)}; there are: {', '.join(sorted(schemes))}"
+
+    def saga_fault(saga: str) -> str | None:
+        return None if saga in sagas else f"no saga named {table.document.quote(saga)}{did_you_mean(saga, sagas)}"
+
+    provider = table.text("provider", check=provider_fault)
+    scheme = schemes.get(provider)
+    return Source(
+        name=name,
+        provider=provider,
+        secrets=table.texts("secrets", check=scheme.secret_fault if scheme else None),
+        saga=table.text("saga", check=saga_fault),
+        tolerance=table.duration("tolerance", DEFAULT_TOLERANCE),
+        identity=table.text("identity", name, _identity_fault),
+        fields=_read_fields(table.table("fields"), scheme.default_fields if scheme else _UNKNOWN_FIELDS),
+    )
+
+
+def _identity_fault(identity: str) -> str | None:
+    if not identity or len(identity) > _LONGEST_IDENTITY or _CONTROL.search(identity):
+        return f"must have from 1 to {_LONGEST_IDENTITY} characters, and no control characters"
+    return None
+
+
+def _read_fields(table: Table, default: Fields) -> Fields:
+    def expression(key: str, default: str) -> str:
+        return table.text(key, default, expression_fault)
+
+    def not_empty(event: str) -> str | None:
+        return None if event else "must not be empty"
+
+    payment_events = table.text_or_texts("payment_event", default.payment_events, not_empty)
+    if table.has("payment_event") and not payment_events:
+        table.fault("payment_event", "must name at least one event type")
+    return Fields(
+        event_type=expression("event_type", default.event_type),
+        payment_events=frozenset(payment_events),
+        payment_id=expression("payment_id", default.payment_id),
+        order_id=expression("order_id", default.order_id),
+        amount=expression("amount", default.amount),
+        amount_unit=table.word("amount_unit", AmountUnit, default.amount_unit),
+        currency=expression("currency", default.currency),
+        occurred_at=expression("occurred_at", default.occurred_at),
+    )
