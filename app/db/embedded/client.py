@@ -172,6 +172,7 @@ def _job(place: Place, sockets: Path, lock: int, listener: int, *, fsync: bool) 
         "temporary": sockets != place.run,
         "socket": str(sockets / CONTROL),
         "pwfile": str(cluster.pwfile(sockets)),
+        "pid_files": [str(place.cluster / "postmaster.pid"), str(sockets / f".s.PGSQL.{cluster.PORT}.lock")],
         "initdb": cluster.initdb_command(place, sockets, fsync=fsync),
         "server": cluster.server_command(place, sockets, fsync=fsync),
         "account": {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []},

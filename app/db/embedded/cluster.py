@@ -1,6 +1,7 @@
 """What is made on disk before the embedded server runs: password, folders, and the commands that make and run it."""
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -13,6 +14,8 @@ from app.errors import EmbeddedDatabaseError
 
 PORT = 5432  # names the socket; nothing listens on TCP
 LONGEST_SOCKET = 99  # bytes; the kernel takes 107 on Linux, 103 on macOS
+PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
+TEMPORARY = "makegood-"  # begins the name of a temporary folder of sockets
 CONNECTIONS = 200  # a few processes with a pool each, and an operator's psql
 SHARED_BUFFERS = "64MB"  # enough to try the service, small beside everything else on a laptop
 BUILTIN_LOCALE_MAJOR = 17  # the first with a locale provider of its own; before it, plain C sorts the same
@@ -90,14 +93,20 @@ def _make_folder(place: Place, folder: Path) -> None:
 
 
 def _socket_folder(place: Place) -> Path:
-    if _fits(place.run):
+    fits = _fits(place.run)
+    if place.run.is_symlink():
+        known = Path(os.path.realpath(place.run))
+        ours = known.name.startswith(TEMPORARY) and _is_ours(place, known)
+        if ours and not fits:
+            return known
+        place.run.unlink()
+        if ours:
+            shutil.rmtree(known)
+    if fits:
         _make_folder(place, place.run)
         return place.run
-    known = Path(os.path.realpath(place.run))
-    if place.run.is_symlink() and _is_ours(place, known):
-        return known
     folder = _temporary_folder(place)
-    place.run.unlink(missing_ok=True)
+    shutil.rmtree(place.run, ignore_errors=True)  # of the time when the home had another path
     place.run.symlink_to(folder)
     return folder
 
@@ -105,18 +114,19 @@ def _socket_folder(place: Place) -> Path:
 def _temporary_folder(place: Place) -> Path:
     for base in dict.fromkeys((tempfile.gettempdir(), "/tmp")):  # noqa: S108 - mkdtemp makes an unguessable folder of mode 0700
         parent = Path(os.path.realpath(base))
-        if _fits(parent / "makegood-12345678") and (place.account is None or reaches(place.account, parent)):
-            folder = Path(tempfile.mkdtemp(prefix="makegood-", dir=parent))
+        if _fits(parent / f"{TEMPORARY}12345678") and (place.account is None or reaches(place.account, parent)):
+            folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
             _make_folder(place, folder)
             return folder
     raise EmbeddedDatabaseError(
-        f"The path of {place.run} is too long for a socket, and so is every temporary folder."
+        f"The path of {place.run} is too long or too odd for a socket, and so is every temporary folder."
         " Choose a shorter [database] data_dir, or set [database] url to use another server."
     )
 
 
 def _fits(folder: Path) -> bool:
-    return len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET
+    """Whether the sockets can be in a folder: its path is short, and nothing in it means something in a URL or a list."""
+    return PLAIN.fullmatch(str(folder)) is not None and len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET
 
 
 def _is_ours(place: Place, folder: Path) -> bool:
@@ -150,7 +160,7 @@ def server_command(place: Place, sockets: Path, *, fsync: bool) -> list[str]:
     """The command that runs the server: on a socket alone, with its log on stderr."""
     settings = {
         "listen_addresses": "",
-        "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',  # quoted: it is a list
+        "unix_socket_directories": str(sockets),
         "unix_socket_permissions": "0700",
         "port": str(PORT),
         "max_connections": str(CONNECTIONS),
@@ -161,7 +171,7 @@ def server_command(place: Place, sockets: Path, *, fsync: bool) -> list[str]:
         "log_timezone": "UTC",
     }
     if not fsync:
-        settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings |= {"fsync": "off", "full_page_writes": "off"}
     command = [str(place.binaries.folder / "postgres"), "-D", str(place.cluster)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]

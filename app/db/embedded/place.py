@@ -58,7 +58,7 @@ class Place:
 
     @property
     def run(self) -> Path:
-        """The folder of the sockets, or a link to it where this path is too long for one."""
+        """The folder of the sockets, or a link to it where this path is too long or odd for one."""
         return self._beside("run")
 
     def _beside(self, ending: str) -> Path:

@@ -131,6 +131,8 @@ class Watcher:
 
     def _begin(self) -> None:
         self.making = not Path(self.job["cluster"]).exists()
+        for name in self.job["pid_files"]:
+            _disown(Path(name), self.job["cluster"])
         self.log.tail.clear()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
@@ -216,6 +218,22 @@ class Watcher:
         if self.job["temporary"]:
             Path(self.job["run"]).unlink(missing_ok=True)
             shutil.rmtree(self.job["sockets"], ignore_errors=True)
+
+
+def _disown(pid_file: Path, cluster: str) -> None:
+    """Tells PostgreSQL that a process has nothing to do with the cluster, though it has the pid of an earlier server.
+
+    After a crash of the machine, or in a new container, that pid may be anybody's; PostgreSQL sees only that somebody
+    has it, and refuses. A server works in its data folder, so who works elsewhere is none. The pid of a server's parent
+    counts as stale, and what else the file says is still checked.
+    """
+    try:
+        first, rest = pid_file.read_text(encoding="utf-8").split("\n", 1)
+        works_in = os.readlink(f"/proc/{abs(int(first))}/cwd")  # noqa: PTH115 - a folder that was removed has no path
+    except (OSError, ValueError):
+        return  # no such file, process or /proc: PostgreSQL decides by itself
+    if works_in != cluster:
+        pid_file.write_text(f"{os.getpid()}\n{rest}", encoding="utf-8")
 
 
 def _end_with_parent() -> Callable[[], None] | None:
