@@ -11,24 +11,13 @@ from typing import TypeVar
 import asyncpg
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from app.db.engine import connect
+from app.db.engine import connect, translated
 from app.errors import DatabaseUnavailable
 
 Result = TypeVar("Result")
 
 # Senders of webhooks give up after five to thirty seconds: past four it is better to say 503 and be sent it again.
 RESEND_FOR = 4.0
-BROKEN = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.ReadOnlySQLTransactionError,
-    DatabaseUnavailable,
-)
 SEND_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
@@ -62,7 +51,7 @@ class Writer:
         """
         async with self._turn:
             retrying = AsyncRetrying(
-                retry=retry_if_exception(lambda error: isinstance(error, BROKEN + SEND_AGAIN)),
+                retry=retry_if_exception(lambda error: isinstance(error, (DatabaseUnavailable, *SEND_AGAIN))),
                 wait=wait_random_exponential(multiplier=0.02, max=0.5),
                 stop=stop_after_delay(self._resend_for),
                 retry_error_callback=_unavailable,
@@ -84,21 +73,19 @@ class Writer:
 
     async def _once(self, work: Callable[[asyncpg.Connection, bool], Awaitable[Result]], *, resent: bool) -> Result:
         try:
-            connection = self._connection
-            if connection is None or connection.is_closed():
-                connection = self._connection = await connect(self._url)
-            async with connection.transaction():
-                return await work(connection, resent)
-        except BROKEN:
+            with translated():
+                connection = self._connection
+                if connection is None or connection.is_closed():
+                    connection = self._connection = await connect(self._url)
+                async with connection.transaction():
+                    return await work(connection, resent)
+        except (DatabaseUnavailable, asyncio.CancelledError):
             await self._drop()
             raise
         except SEND_AGAIN:
             raise
         except asyncpg.PostgresError as error:
             raise PoisonedBatch(str(error)) from error
-        except asyncio.CancelledError:
-            await self._drop()
-            raise
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

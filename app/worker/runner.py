@@ -90,12 +90,18 @@ class Runner:
             self._duty(self._sweeper.run(), "retention"),
         ]
 
+    def drain(self) -> None:
+        """Takes no new claims; the calls that are out come to their end."""
+        self._draining.set()
+        if self._claiming is not None:
+            self._claiming.cancel()
+
     async def stop(self) -> None:
-        """Takes no new claims, lets the calls that are out come to their end, then stops.
+        """Drains, then stops.
 
         A call that has not ended after its agent's timeout is left: its lease runs out, and its outcome is unknown.
         """
-        self._draining.set()
+        self.drain()
         await _cancel([self._claiming] if self._claiming else [])
         if self._claimer.running:
             _, late = await asyncio.wait(self._claimer.running, timeout=self._drain_limit().total_seconds())

@@ -1,0 +1,135 @@
+"""The only place where the objects of a process are built and put together."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from app.agents import Agents
+from app.api.context import Context
+from app.clock import DatabaseClock
+from app.control import Control
+from app.db import embedded, schema
+from app.db.engine import AsyncEngine, create, reach, synchronise
+from app.db.sagas import Sagas
+from app.db.store import Store
+from app.db.wakeup import Wakeup
+from app.errors import DatabaseUnavailable
+from app.intake import Intake
+from app.settings import Settings
+from app.worker.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+# A quartz clock drifts by some milliseconds in this time, far less than a lease.
+CLOCK_INTERVAL = timedelta(seconds=30)
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
+
+
+@dataclass(slots=True)
+class Service:
+    """A process that runs: what its HTTP side needs, its worker if it is one, and all that is to be closed.
+
+    Args:
+        url: of the database.
+    """
+
+    url: str
+    context: Context
+    runner: Runner | None
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def stop(self) -> None:
+        """Takes no new work, lets calls that are out come to their end, writes what waits, closes everything."""
+        self.context.stopping.set()
+        if self.runner is not None:
+            await self.runner.stop()
+        await self.closing.aclose()
+
+
+async def database_url(settings: Settings, closing: AsyncExitStack) -> str:
+    """The database's URL. Where none is configured, the embedded PostgreSQL is started, or joined, and migrated.
+
+    Args:
+        closing: what is to be closed at the end goes here.
+
+    Raises:
+        EmbeddedDatabaseError: the embedded PostgreSQL cannot be started.
+        DatabaseUnavailable: a configured database cannot be reached.
+    """
+    url = settings.database.url
+    if url is not None:
+        await reach(url)
+        return url
+    server = await asyncio.to_thread(embedded.start, settings.database.data_dir)
+    closing.push_async_callback(asyncio.to_thread, server.close)
+    await schema.upgrade(server.url)
+    return server.url
+
+
+async def build(settings: Settings, role: Role) -> Service:
+    """Builds and starts a process.
+
+    Raises:
+        DatabaseBehind: a configured database is not migrated; the message names the command.
+        DatabaseUnavailable, EmbeddedDatabaseError: as for `database_url`.
+    """
+    async with AsyncExitStack() as closing:
+        url = await database_url(settings, closing)
+        engine = create(url, settings.database.pool_size)
+        closing.push_async_callback(engine.dispose)
+        await schema.check(engine)
+        clock = DatabaseClock()
+        await synchronise(engine, clock)
+        sagas = Sagas(engine, settings.limits())
+        store = Store(url, await schema.buckets(engine), clock)
+        closing.push_async_callback(store.close)
+        wakeup = Wakeup(url)
+        await wakeup.start()
+        closing.push_async_callback(wakeup.stop)
+        intake = Intake(engine, store, sagas, settings.sagas, clock, wakeup)
+        control = Control(engine, store, sagas, clock, wakeup)
+        runner = None
+        if role is not Role.API:
+            agents = Agents(settings.agents, clock)
+            closing.push_async_callback(agents.aclose)
+            runner = Runner(
+                settings, engine=engine, store=store, sagas=sagas, agents=agents, clock=clock, wakeup=wakeup
+            )
+        keeping_time = asyncio.create_task(_keep_time(engine, clock), name="clock")
+        closing.callback(keeping_time.cancel)
+
+        async def readiness() -> None:
+            await schema.check(engine)
+
+        context = Context(
+            settings=settings,
+            engine=engine,
+            clock=clock,
+            sagas=sagas,
+            intake=intake,
+            control=control,
+            readiness=readiness,
+        )
+        if runner is not None:
+            runner.start()
+        return Service(url, context, runner, closing.pop_all())
+
+
+async def _keep_time(engine: AsyncEngine, clock: DatabaseClock) -> None:
+    """Asks the database for the time once in a while."""
+    while True:
+        await asyncio.sleep(CLOCK_INTERVAL.total_seconds())
+        try:
+            await synchronise(engine, clock)
+        except DatabaseUnavailable as error:
+            logger.warning("clock_not_read", extra={"error": str(error)})
