@@ -1,7 +1,8 @@
 """The statements that move operations: claim, begin, record, heartbeat; the one door through which they change.
 
-Each takes one bucket and many rows. `record` is fenced: it lands only where the row is still at the revision (and the
-lease) that the decision was made on. Rows go in the order of their ids, so that two writers never wait for each other
+Each takes one bucket and many rows. `record` is fenced: it lands only where the row is still at the revision, the lease
+and the last call that the decision was made on: a call's going out is no revision, but a cancel that was decided on just
+before it would forget that it is out. Rows go in the order of their ids, so that two writers never wait for each other
 in a circle; where PostgreSQL locks in another order all the same, the deadlock's victim is sent again.
 """
 
@@ -44,8 +45,9 @@ PAYLOADS = "SELECT id, payload FROM events WHERE bucket = $1 AND id = ANY($2::uu
 
 BEGIN = """
 UPDATE operations AS o
-   SET steps = t.steps::json, last_run_at = t.at
-  FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[]) AS t(id, revision, lease, steps, at)
+   SET steps = t.steps::json, last_run_at = t.last_run_at
+  FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[])
+       AS t(id, revision, lease, steps, last_run_at)
  WHERE o.bucket = $1 AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease AND o.status = 'processing'
 RETURNING o.id
 """
@@ -60,10 +62,13 @@ UPDATE operations AS o
        steps = t.steps::json, transition = t.transition, updated_at = t.at, finished_at = t.finished_at
   FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
               $11::int[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::timestamptz[], $16::timestamptz[],
-              $17::text[], $18::text[], $19::uuid[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[])
+              $17::text[], $18::text[], $19::uuid[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[],
+              $23::timestamptz[])
        AS t(id, revision, lease, phase, status, reason, held_reason, step, action, attempt, next_run_at, complete_by,
-            locked_by, deadline, cancel_requested_at, last_error, steps, transition, at, finished_at, expired_before)
+            locked_by, deadline, cancel_requested_at, last_error, steps, transition, at, finished_at, expired_before,
+            last_run_at)
  WHERE o.bucket = $1 AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
+   AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
    AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
 RETURNING o.id
 """
@@ -142,16 +147,16 @@ async def claim(connection: asyncpg.Connection, wanted: Claim, *, resent: bool) 
     ]
 
 
-async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[tuple[Operation, datetime]]) -> set[UUID]:
+async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[Operation]) -> set[UUID]:
     """Puts on record that calls are about to go out; returns the operations that are still ours."""
     rows = await connection.fetch(
         BEGIN,
         bucket,
-        [operation.id for operation, _ in begun],
-        [operation.revision for operation, _ in begun],
-        [operation.lease for operation, _ in begun],
-        [steps_json(operation.steps) for operation, _ in begun],
-        [at for _, at in begun],
+        [operation.id for operation in begun],
+        [operation.revision for operation in begun],
+        [operation.lease for operation in begun],
+        [steps_json(operation.steps) for operation in begun],
+        [operation.last_run_at for operation in begun],
     )
     return {row["id"] for row in rows}
 
@@ -183,6 +188,7 @@ async def record(connection: asyncpg.Connection, bucket: int, changes: Sequence[
         [change.at for change in changes],
         [operation.finished_at for operation in after],
         [change.expired_before for change in changes],
+        [operation.last_run_at for operation in after],
     )
     return {row["id"] for row in rows}
 

@@ -198,7 +198,7 @@ class Store:
         async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
             ours: set[UUID] = set()
             for bucket, part in self._by_bucket(begun, lambda one: one.operation.id):
-                still = await operations.begin(connection, bucket, [(one.operation, one.start.at) for one in part])
+                still = await operations.begin(connection, bucket, [one.operation for one in part])
                 await journal.open_attempts(connection, bucket, [o.start for o in part if o.operation.id in still])
                 ours |= still
             return ours

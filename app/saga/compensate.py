@@ -66,14 +66,14 @@ def undo_answered(saga: Saga, operation: Operation, answer: Answer, now: datetim
     state = operation.state_of(operation.step)
     sendings = answered(state.undo, answer)
     after = with_step(operation, state.name, undo=sendings)
-    if state.status is StepStatus.UNDONE:
-        # An earlier call's late answer has proven it while this one was out.
-        return compensate(saga, after, now)
     if isinstance(answer, StepDone):
         return compensate(saga, with_step(after, state.name, status=StepStatus.UNDONE, absent=False), now)
+    if state.status not in NEEDS_UNDO:
+        # A late answer has proven, while this call was out, that it is undone or was never done.
+        return compensate(saga, after, now)
     error = answer.error or LastError(Outcome.UNKNOWN, "no answer")
     if _nothing_there(state, answer):
-        return compensate(saga, with_step(after, state.name, status=StepStatus.UNDONE, absent=True), now)
+        return compensate(saga, with_step(after, state.name, status=StepStatus.UNDONE, absent=not state.did), now)
     after = replace(after, last_error=error)
     if isinstance(answer, StepRejected):
         return hold(after, HeldReason.UNDO_REJECTED)
@@ -94,8 +94,10 @@ def undo_answered(saga: Saga, operation: Operation, answer: Answer, now: datetim
 def hold(operation: Operation, reason: HeldReason) -> Operation:
     """Stops for a human. What comes before the present step in the saga is not undone until then."""
     state = operation.state_of(operation.step)
-    tried = state.undo.count and state.status in NEEDS_UNDO and reason is not HeldReason.CONTRADICTED
-    held = with_step(operation, state.name, status=StepStatus.UNDO_FAILED) if tried else operation
+    # An undo that could not even be made from its document was rejected without a sending.
+    tried = reason is HeldReason.UNDO_REJECTED or (state.undo.count > 0 and reason is HeldReason.UNDO_EXHAUSTED)
+    failed = tried and state.status in NEEDS_UNDO
+    held = with_step(operation, state.name, status=StepStatus.UNDO_FAILED) if failed else operation
     return replace(
         held,
         status=Status.HELD,
@@ -105,6 +107,12 @@ def hold(operation: Operation, reason: HeldReason) -> Operation:
         locked_by=None,
         finished_at=None,
     )
+
+
+def refund_overdue(operation: Operation) -> Operation:
+    """The refund phase has lasted as long as it may."""
+    error = operation.last_error or LastError(Outcome.UNAVAILABLE, "the refund's deadline has passed")
+    return hold(replace(operation, last_error=error), HeldReason.UNDO_EXHAUSTED)
 
 
 def _nothing_there(state: StepState, answer: Answer) -> bool:

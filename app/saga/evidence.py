@@ -33,7 +33,6 @@ def sent(sendings: Sendings, now: datetime) -> Sendings:
         first_at=sendings.first_at or now,
         last_at=now,
         out=True,
-        conflict=False,
     )
 
 
@@ -44,13 +43,14 @@ def answered(sendings: Sendings, answer: Answer) -> Sendings:
         case StepUnknown():
             return replace(settled, unknown=sendings.unknown + 1)
         case StepRejected():
-            return replace(settled, refused=True)
+            return replace(settled, refused=True, conflict=False)
         case StepUnavailable(error=error, arrived=arrived):
-            never_seen = not arrived and sendings.first_at == sendings.last_at
+            # What the agent never saw neither starts the key's lifetime nor takes an earlier 409 back.
+            seen_before = arrived or not sendings.out or sendings.unknown or sendings.first_at != sendings.last_at
             return replace(
                 settled,
-                conflict=error.status == CONFLICT,
-                first_at=None if never_seen else sendings.first_at,
+                conflict=error.status == CONFLICT or (sendings.conflict and not arrived),
+                first_at=sendings.first_at if seen_before else None,
             )
         case _:
             return settled
@@ -91,11 +91,14 @@ def late_evidence(operation: Operation, late: LateAnswer) -> StepState:
 
 def _proven(state: StepState, result: Any) -> StepState:
     """The step was carried out. An undo that was carried out since has taken it back; "nothing there" has not."""
-    if state.status is StepStatus.DONE or (state.status is StepStatus.UNDONE and not state.absent):
+    if state.did:
+        # Nothing new, but for the result where a human's word was the proof so far.
+        return replace(state, result=result) if state.result is None else state
+    if state.status is StepStatus.UNDONE and not state.absent:
         return state
     return replace(
         state,
-        status=StepStatus.DONE,
+        status=StepStatus.UNDO_FAILED if state.status is StepStatus.UNDO_FAILED else StepStatus.DONE,
         did=True,
         absent=False,
         settled=False,
@@ -113,6 +116,8 @@ def _undone(state: StepState) -> StepState:
 
 def _not_carried_out(state: StepState, answer: StepRejected | StepUnavailable, phase: Phase) -> StepState:
     """One sending of the do is now known to have done nothing."""
+    if state.did:
+        return state
     sendings = _one_less_unknown(state.do, answer)
     known = state.status is StepStatus.UNKNOWN and not (sendings.unknown or sendings.out or sendings.conflict)
     if not known:

@@ -5,14 +5,13 @@ from datetime import datetime
 
 from app.saga.compensate import compensate
 from app.saga.evidence import answered, given_up, with_step
-from app.saga.model import Action, LastError, Operation, Phase, Reason, Saga, Status, StepStatus
+from app.saga.model import Action, LastError, Operation, Phase, Reason, Saga, Status, StepState, StepStatus
 from app.saga.retry import retry_at, settled_at
 from app.saga.signals import (
     Answer,
     Found,
     LookupAnswered,
     StepDone,
-    StepRejected,
     StepUnavailable,
     StepUnknown,
 )
@@ -78,7 +77,8 @@ def do_answered(saga: Saga, operation: Operation, answer: Answer, now: datetime,
     after = replace(with_step(after, state.name, status=status), last_error=_error(answer))
     if operation.cancel_requested_at is not None:
         return turn(saga, after, Reason.CANCELLED, now)
-    if isinstance(answer, StepRejected):
+    if sendings.refused:
+        # This sending was, or by its late answer an earlier one: none follows a refusal.
         return evidence_needed(saga, after, now)
     if now >= operation.deadline:
         return turn(saga, after, Reason.DEADLINE_PASSED, now)
@@ -107,9 +107,20 @@ def lookup_answered(
         return turn(saga, nothing_done, reason, now)
     unclear = replace(operation, last_error=answer.error)
     policy = saga.steps[saga.index(state.name)].retry
-    if stop_reason(operation, now) or operation.attempt >= policy.maximum_attempts:
+    in_vain = no_more_to_learn(operation, state)
+    if stop_reason(operation, now) or in_vain or operation.attempt >= policy.maximum_attempts:
         return turn(saga, unclear, reason, now)
     return _again(unclear, retry_at(policy, operation.attempt, now, jitter, answer.retry_at))
+
+
+def no_more_to_learn(operation: Operation, state: StepState) -> bool:
+    """Whether the call that stands next would be in vain: a late answer has settled meanwhile what it is for.
+
+    That is a repetition after a refusal, and a lookup of a step that is not unknown any more.
+    """
+    if operation.action is Action.LOOKUP:
+        return given_up(state).status is not StepStatus.UNKNOWN
+    return state.do.refused
 
 
 def evidence_needed(saga: Saga, operation: Operation, now: datetime) -> Operation:

@@ -1,47 +1,42 @@
 """The one place that decides what happens next to an operation.
 
-`prepare` says what a worker that has claimed an operation is to send; `advance` takes what came of it, or what else
+`prepare` (in `sending`) says what a worker that has claimed an operation is to send; `advance` takes what came of it, or what else
 happened, and decides. Both are pure: time and jitter come in, a value comes out. Worker, supervisor and operator all go
 through them, and the result counts only once the store has written it over the very operation it was decided on.
 (Sequential workflow with rollback; Garcia-Molina and Salem, Sagas, 1987; Microsoft, Scheduler Agent Supervisor pattern.)
 """
 
 import re
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import assert_never
 
 from app.errors import IllegalSignal
-from app.saga.compensate import compensate, hold, next_undo, undo_answered, undo_from
-from app.saga.evidence import late_evidence, sent, with_step
+from app.saga.compensate import compensate, hold, next_undo, refund_overdue, undo_answered
+from app.saga.evidence import late_evidence
 from app.saga.forward import (
     advance_to_next,
     do_answered,
     evidence_needed,
     lookup_answered,
+    no_more_to_learn,
     stop_reason,
     turn,
 )
 from app.saga.model import (
+    CLAIMABLE,
     Action,
-    Call,
     HeldReason,
     LastError,
-    LocalCall,
-    Lookup,
     Operation,
     Outcome,
     Phase,
     Saga,
-    Sendings,
     Status,
-    Step,
     StepStatus,
     Transition,
-    idempotency_key,
 )
 from app.saga.operator import cancel, resolve, resolve_step, retry
-from app.saga.retry import key_expired
 from app.saga.signals import (
     Answer,
     CancelRequested,
@@ -60,88 +55,6 @@ from app.saga.signals import (
     StepUnavailable,
     StepUnknown,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """What a worker is to send.
-
-    Args:
-        operation: the operation as it stands once the sending is on record; its revision is unchanged.
-        attempt: the `Makegood-Attempt` of the call; a lookup's own count.
-        key: the `Idempotency-Key`; None for a lookup.
-    """
-
-    operation: Operation
-    step: str
-    action: Action
-    call: Call | Lookup
-    attempt: int
-    key: str | None
-    timeout: timedelta
-
-
-def prepare(saga: Saga, operation: Operation, now: datetime) -> Sending | Transition:
-    """What is to be done with an operation that a worker has claimed: a call, or a decision that needs none.
-
-    Args:
-        saga: the one the operation began with, with its agents' limits of today.
-        operation: in status `processing`, under the worker's lease.
-        now: the database's time.
-    """
-    if operation.phase is Phase.PURCHASE:
-        return _prepare_forward(saga, operation, now)
-    return _prepare_undo(saga, operation, now)
-
-
-def _prepare_forward(saga: Saga, operation: Operation, now: datetime) -> Sending | Transition:
-    reason = stop_reason(operation, now)
-    if reason:
-        return _transition(operation, turn(saga, operation, reason, now), reason)
-    step = saga.steps[saga.index(operation.step)]
-    state = operation.state_of(step.name)
-    if state.status is StepStatus.DONE or step.do is None:
-        return _transition(operation, advance_to_next(operation, now), "step_done")
-    if operation.action is Action.LOOKUP and step.lookup is not None:
-        timeout = saga.limits_of(step.lookup).timeout
-        return Sending(operation, step.name, Action.LOOKUP, step.lookup, operation.attempt, None, timeout)
-    if key_expired(state.do, saga.limits_of(step.do), now):
-        return _transition(operation, evidence_needed(saga, operation, now), "key_expired")
-    return _sending(saga, operation, step, step.do, now)
-
-
-def _prepare_undo(saga: Saga, operation: Operation, now: datetime) -> Sending | Transition:
-    if now >= operation.deadline:
-        return _transition(operation, _refund_overdue(operation), "deadline_passed")
-    step = next_undo(saga, operation)
-    if step is None or step.undo is None or step.name != operation.step:
-        return _transition(operation, compensate(saga, operation, now), "undo_next")
-    state = operation.state_of(step.name)
-    if undo_from(saga, step, state, now) > now:
-        return _transition(operation, compensate(saga, operation, now), "in_flight")
-    if key_expired(state.undo, saga.limits_of(step.undo), now):
-        return _transition(operation, hold(operation, HeldReason.UNDO_EXHAUSTED), "key_expired")
-    return _sending(saga, operation, step, step.undo, now)
-
-
-def _sending(saga: Saga, operation: Operation, step: Step, call: Call, now: datetime) -> Sending:
-    action = operation.action
-    state = operation.state_of(step.name)
-    sendings: Sendings = sent(state.undo if action is Action.UNDO else state.do, now)
-    if isinstance(call, LocalCall):
-        # A local step that dies is rolled back by the database: nothing of it is ever out, or unknown.
-        begun = with_step(operation, step.name, **{_field(action): replace(sendings, out=False)})
-        timeout = call.timeout
-    else:
-        status = StepStatus.UNKNOWN if action is Action.DO else state.status
-        begun = with_step(operation, step.name, status=status, **{_field(action): sendings})
-        timeout = saga.limits_of(call).timeout
-    key = idempotency_key(operation, step.name, action)
-    return Sending(begun, step.name, action, call, sendings.count, key, timeout)
-
-
-def _field(action: Action) -> str:
-    return "undo" if action is Action.UNDO else "do"
 
 
 def advance(saga: Saga, operation: Operation, signal: Signal, now: datetime, jitter: float) -> Transition | None:
@@ -163,7 +76,7 @@ def advance(saga: Saga, operation: Operation, signal: Signal, now: datetime, jit
         IllegalSignal: a signal that cannot be in this status; a mistake in Makegood.
     """
     after = _decide(saga, operation, signal, now, jitter)
-    return None if after is None else _transition(operation, after, _cause(signal))
+    return None if after is None else Transition.of(operation, after, _cause(signal))
 
 
 def _decide(saga: Saga, operation: Operation, signal: Signal, now: datetime, jitter: float) -> Operation | None:
@@ -221,7 +134,8 @@ def _crashed(operation: Operation) -> Answer:
     sendings = state.undo if operation.action is Action.UNDO else state.do
     if sendings.out:
         return StepUnknown(LastError(Outcome.CRASHED, "the worker's lease ran out while the call was out"))
-    return StepUnavailable(LastError(Outcome.CRASHED, "the worker's lease ran out before the call was sent"))
+    error = LastError(Outcome.CRASHED, "the worker's lease ran out before the call was sent")
+    return StepUnavailable(error, arrived=False)
 
 
 def _deferred(saga: Saga, operation: Operation, signal: Deferred, now: datetime) -> Operation:
@@ -241,17 +155,13 @@ def _deferred(saga: Saga, operation: Operation, signal: Deferred, now: datetime)
 
 
 def _deadline_passed(saga: Saga, operation: Operation, now: datetime) -> Operation | None:
-    if operation.is_final or operation.status is Status.HELD or now < operation.deadline:
+    if operation.status not in CLAIMABLE or now < operation.deadline:
+        # A call that is out is awaited: whoever holds the operation decides when its answer comes, or its lease ends.
         return None
     if operation.phase is Phase.REFUND:
-        return _refund_overdue(operation)
+        return refund_overdue(operation)
     reason = stop_reason(operation, now)
     return turn(saga, operation, reason, now) if reason else None
-
-
-def _refund_overdue(operation: Operation) -> Operation:
-    error = operation.last_error or LastError(Outcome.UNAVAILABLE, "the refund's deadline has passed")
-    return hold(replace(operation, last_error=error), HeldReason.UNDO_EXHAUSTED)
 
 
 def _late(saga: Saga, operation: Operation, late: LateAnswer, now: datetime) -> Operation | None:
@@ -274,7 +184,7 @@ def _late(saga: Saga, operation: Operation, late: LateAnswer, now: datetime) -> 
     if state.status is StepStatus.DONE:
         reason = stop_reason(known, now)
         return turn(saga, known, reason, now) if reason else advance_to_next(known, now)
-    return evidence_needed(saga, known, now) if state.status is StepStatus.REJECTED else known
+    return evidence_needed(saga, known, now) if no_more_to_learn(known, state) else known
 
 
 def _contradicted(saga: Saga, operation: Operation, known: Operation, step: str) -> Operation | None:
@@ -291,7 +201,3 @@ def _contradicted(saga: Saga, operation: Operation, known: Operation, step: str)
 def _cause(signal: Signal) -> str:
     """The signal's name as a word of the history: StepDone is `step_done`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(signal).__name__).lower()
-
-
-def _transition(before: Operation, after: Operation, cause: str) -> Transition:
-    return Transition(before, replace(after, revision=before.revision + 1), cause)

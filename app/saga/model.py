@@ -5,7 +5,7 @@ The members of each StrEnum are the words that the API, the tables and the logs 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -267,6 +267,8 @@ class Operation:
         lease: the number of the present or the last claim; each claim makes a new one.
         complete_by: the end of the lease as set at the claim.
         deadline: the end of the present phase.
+        last_run_at: when the last call was put on record, on its way out. That is no new revision, so it fences too: a
+            decision made on the operation before the call was out must not be written over it.
     """
 
     id: UUID
@@ -299,6 +301,7 @@ class Operation:
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+    last_run_at: datetime | None = None
 
     @property
     def failure_count(self) -> int:
@@ -329,6 +332,11 @@ class Transition:
     before: Operation
     after: Operation
     cause: str
+
+    @classmethod
+    def of(cls, before: Operation, after: Operation, cause: str) -> "Transition":
+        """The decision that makes `after` of `before`: one revision on."""
+        return cls(before, replace(after, revision=before.revision + 1), cause)
 
 
 def idempotency_key(operation: Operation, step: str, action: Action) -> str | None:

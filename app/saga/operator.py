@@ -122,7 +122,7 @@ def resolve(operation: Operation, signal: Resolved, now: datetime) -> Operation:
         state if state.status is StepStatus.UNDONE else replace(given_up(state), settled=True)
         for state in operation.steps
     )
-    return replace(ended, phase=Phase.REFUND, steps=steps)
+    return replace(ended, phase=Phase.REFUND, reason=operation.reason or Reason.REFUNDED_ELSEWHERE, steps=steps)
 
 
 def resolve_step(saga: Saga, operation: Operation, signal: StepResolved, now: datetime) -> Operation:
@@ -137,10 +137,16 @@ def resolve_step(saga: Saga, operation: Operation, signal: StepResolved, now: da
         raise InvalidRequest("no such step", [("/step", f'no step named "{signal.step}"; its steps are {names}')])
     if operation.status not in STANDING:
         raise _refuse(operation, "resolve")
+    state = operation.state_of(signal.step)
     if signal.done:
-        settled = with_step(operation, signal.step, status=StepStatus.DONE, did=True, absent=False, settled=False)
+        # No undo of it has taken effect, then: its key may be used again.
+        undo = replace(state.undo, unknown=0, first_at=None)
+        settled = with_step(
+            operation, signal.step, status=StepStatus.DONE, did=True, absent=False, settled=False, undo=undo
+        )
     else:
-        settled = with_step(operation, signal.step, status=StepStatus.UNDONE, absent=False)
+        # Where nobody knew of a purchase, a late answer may still bring one that the human did not find.
+        settled = with_step(operation, signal.step, status=StepStatus.UNDONE, absent=not state.did)
     if operation.phase is Phase.REFUND:
         return _go_on_refunding(saga, operation, _renewed(saga, settled, now), now)
     if not signal.done:
