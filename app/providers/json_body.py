@@ -1,0 +1,125 @@
+"""A body's bytes as JSON: stricter than Python's own reader, and never a crash.
+
+What is no JSON at all is refused. What is JSON but means two things (a key that comes twice), or more than a number
+here can carry, is handed on with its fault, so that it is kept for a human.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import MalformedBody
+from app.providers.text import legible
+from app.saga.model import Json
+
+# Real webhooks nest fewer than twenty deep; whatever walks a body later, recursing, stays far from Python's own limit.
+DEEPEST = 100
+# As many digits as Python reads into an integer by itself: more would cost quadratic time.
+MOST_DIGITS = 4300
+
+# A string, also one that never ends, is passed over in one step: each byte of the body is looked at once.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A JSON value, and what makes it unfit to be read as a payment, if anything does.
+
+    Numbers that are out of range stand in it as the text that was sent.
+    """
+
+    value: Json
+    fault: str | None
+
+
+def decode(body: bytes) -> Decoded:
+    """Reads a body.
+
+    Raises:
+        MalformedBody: it is not JSON, not UTF-8, or nested deeper than `DEEPEST`.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        raise MalformedBody(f"the body is not UTF-8 at byte {wrong.start + 1}") from None
+    if _is_too_deep(body):
+        raise MalformedBody(f"the body is nested more than {DEEPEST} deep")
+    decoder = _Decoder()
+    try:
+        value = decoder.decode(text)
+    except json.JSONDecodeError as wrong:
+        raise MalformedBody(f"the body is not JSON: {wrong.msg} at line {wrong.lineno}, column {wrong.colno}") from None
+    return Decoded(value, decoder.fault)
+
+
+class _Decoder:
+    """One reading, which remembers the first fault that is none of JSON's."""
+
+    def __init__(self) -> None:
+        self.fault: str | None = None
+
+    def decode(self, text: str) -> Json:
+        try:
+            return self._decode(text)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # an integer of too many digits; read again, looking at each
+            self.fault = None
+            return self._decode(text, parse_int=self._integer)
+
+    def _decode(self, text: str, **options: Any) -> Json:
+        return json.loads(
+            text,
+            object_pairs_hook=self._object,
+            parse_constant=_refuse_constant,
+            parse_float=self._number,
+            **options,
+        )
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs) and self.fault is None:
+            self.fault = f'the key "{legible(_twice(pairs), 80)}" comes twice in one object'
+        return found
+
+    def _number(self, text: str) -> float | str:
+        value = float(text)
+        return value if math.isfinite(value) else self._out_of_range(text)
+
+    def _integer(self, text: str) -> int | str:
+        return int(text) if len(text) <= MOST_DIGITS else self._out_of_range(text)
+
+    def _out_of_range(self, text: str) -> str:
+        self.fault = self.fault or "it holds a number that is out of range"
+        return text
+
+
+def _twice(pairs: list[tuple[str, Any]]) -> str:
+    """The first key that comes a second time; there is one."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            break
+        seen.add(key)
+    return key
+
+
+def _refuse_constant(name: str) -> None:
+    raise MalformedBody(f"the body is not JSON: {name} is no JSON number")
+
+
+def _is_too_deep(body: bytes) -> bool:
+    if body.count(b"[") + body.count(b"{") <= DEEPEST:
+        return False
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(body):
+        first = body[found.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > DEEPEST:
+                return True
+        elif first in b"]}":
+            depth -= 1
+    return False

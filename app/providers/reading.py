@@ -1,0 +1,186 @@
+"""A verified body and what it means: a payment, something else, or a thing that a human must look at."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+
+import jmespath
+
+from app.providers.currencies import EXPONENTS
+from app.providers.json_body import decode
+from app.providers.protocol import Delivery
+from app.providers.text import id_fault, legible
+from app.saga.model import Json
+from app.saga.money import MAXIMUM_AMOUNT, minor_units
+from app.settings import AmountUnit, Fields, Source
+
+LONGEST_VALUE = 60  # characters of a value that a detail repeats
+
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+# What an expression can raise over a value that it was not written for; JMESPathError is a ValueError.
+_EXPRESSION_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment was received. `amount` is in minor units, `currency` in upper case."""
+
+    external_id: str
+    order_id: str
+    amount: int
+    currency: str
+    occurred_at: datetime | None
+    event_type: str
+    delivery_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """An event that is no payment."""
+
+    event_type: str
+    delivery_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event that cannot be read as a payment, nor as another one. `detail` says all that is wrong with it."""
+
+    detail: str
+    event_type: str | None
+    delivery_id: str | None
+
+
+Reading = Payment | Ignored | Unreadable
+
+
+def parse(body: bytes) -> Json:
+    """The JSON of a body; numbers out of range as text. Raises MalformedBody."""
+    return decode(body).value
+
+
+def read(source: Source, delivery: Delivery, body: bytes) -> Reading:
+    """What a verified body means to its source. Raises MalformedBody where it is not JSON."""
+    decoded = decode(body)
+    event, delivery_id = decoded.value, delivery.delivery_id
+    if not isinstance(event, dict):
+        return Unreadable("the body is no JSON object", None, delivery_id)
+    if decoded.fault is not None:
+        return Unreadable(decoded.fault, None, delivery_id)
+    event_type = _value(event, source.fields.event_type)
+    if not isinstance(event_type, str) or not event_type:
+        detail = f"event_type ({source.fields.event_type}) {_must_be('text', event_type)}"
+        return Unreadable(detail, None, delivery_id)
+    if event_type not in source.fields.payment_events:
+        return Ignored(legible(event_type), delivery_id)
+    return _read_payment(source, event, legible(event_type), delivery_id)
+
+
+def _read_payment(source: Source, event: Json, event_type: str, delivery_id: str | None) -> Payment | Unreadable:
+    fields = source.fields
+    faults: list[str] = []
+    external_id = _id(event, "payment_id", fields.payment_id, faults)
+    order_id = _id(event, "order_id", fields.order_id, faults)
+    currency = _currency(event, fields.currency, faults)
+    amount = _amount(event, fields, currency, faults)
+    if external_id is None or order_id is None or currency is None or amount is None:
+        return Unreadable("; ".join(faults), event_type, delivery_id)
+    occurred_at = _time(_value(event, fields.occurred_at))
+    return Payment(external_id, order_id, amount, currency, occurred_at, event_type, delivery_id)
+
+
+@cache  # one entry an expression of the configuration
+def _finder(expression: str) -> Callable[[Json], Json]:
+    """What an expression finds. Dotted names, which is what most are, are walked without JMESPath: the same, sooner."""
+    if _DOTTED.fullmatch(expression) is None:
+        return jmespath.compile(expression).search
+    keys = expression.split(".")
+
+    def walk(value: Json) -> Json:
+        for key in keys:
+            if not isinstance(value, dict):
+                return None
+            value = value.get(key)
+        return value
+
+    return walk
+
+
+class _Failed:
+    """Stands for the value of an expression that failed over this body."""
+
+
+_FAILED = _Failed()
+
+
+def _value(event: Json, expression: str) -> Json:
+    try:
+        return _finder(expression)(event)
+    except _EXPRESSION_ERRORS:
+        return _FAILED
+
+
+def _must_be(what: str, value: Json) -> str:
+    if value is None:
+        return "is missing"
+    if value is _FAILED:
+        return "cannot be evaluated over this body"
+    return f"must be {what}, not {legible(json.dumps(value, ensure_ascii=False, default=str), LONGEST_VALUE)}"
+
+
+def _id(event: Json, name: str, expression: str, faults: list[str]) -> str | None:
+    value = _value(event, expression)
+    if type(value) is int:  # a boolean is none
+        value = str(value)
+    fault = id_fault(value) if isinstance(value, str) else _must_be("text or an integer", value)
+    if fault is not None:
+        faults.append(f"{name} ({expression}) {fault}")
+        return None
+    return str(value)
+
+
+def _currency(event: Json, expression: str, faults: list[str]) -> str | None:
+    value = _value(event, expression)
+    # ASCII alone: the capital of some other letters is an ASCII one.
+    if isinstance(value, str) and value.isascii() and value.upper() in EXPONENTS:
+        return value.upper()
+    faults.append(f"currency ({expression}) {_must_be('a currency of ISO 4217', value)}")
+    return None
+
+
+def _amount(event: Json, fields: Fields, currency: str | None, faults: list[str]) -> int | None:
+    value = _value(event, fields.amount)
+    if fields.amount_unit is AmountUnit.MINOR:
+        amount = value if type(value) is int else None
+        what = f"an integer from 1 to {MAXIMUM_AMOUNT}"
+    else:
+        exponent = EXPONENTS[currency] if currency is not None else None
+        if exponent is None:
+            faults.append(f"amount ({fields.amount}) has no meaning without a currency that has a minor unit")
+            return None
+        amount = minor_units(value, exponent) if isinstance(value, str) else None
+        what = (
+            f"a decimal string of more than 0, exact in {exponent} decimals, and at most {MAXIMUM_AMOUNT} minor units"
+        )
+    if amount is not None and 1 <= amount <= MAXIMUM_AMOUNT:
+        return amount
+    faults.append(f"amount ({fields.amount}) {_must_be(what, value)}")
+    return None
+
+
+def _time(value: Json) -> datetime | None:
+    """RFC 3339 or seconds since 1970, in UTC; whatever else it is, the payment does not fail by it."""
+    try:
+        if isinstance(value, str) and _RFC_3339.fullmatch(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        if type(value) in {int, float}:
+            return datetime.fromtimestamp(value, UTC)
+    except (ArithmeticError, OSError, ValueError):
+        return None
+    return None
