@@ -44,7 +44,9 @@ class Event:
     """A webhook to send: a redelivery carries the same id, a second event of one payment another."""
 
     id: str
+    payment_id: str
     body: bytes
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class PaymentProvider:
         self.webhook_url = ""
         self._sign, self._now, self._client = sign, now, client
         self._redeliver_after = redeliver_after
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[int]] = set()
         self.app = FastAPI(title="Makegood sandbox: payment provider", docs_url=None, redoc_url=None)
         self.app.add_api_route("/ledger", self._show_ledger)
         self.app.add_api_route("/payments", self._post_payment, methods=["POST"], status_code=201)
@@ -98,8 +100,12 @@ class PaymentProvider:
         self.ledger.write(payment)
         return payment
 
-    def event(self, payment: Entry, kind: str = "payment.received") -> Event:
-        """A new event that tells of a payment; each call makes another one."""
+    def event(self, payment: Entry, kind: str = "payment.received", *, url: str | None = None) -> Event:
+        """A new event that tells of a payment; each call makes another one.
+
+        Args:
+            url: where it is sent to, if not to the `webhook_url`.
+        """
         data = {
             "payment_id": payment.id,
             "order_id": payment.order_id,
@@ -107,7 +113,7 @@ class PaymentProvider:
             "currency": payment.currency,
         }
         body = {"type": kind, "timestamp": self._now().isoformat(), "data": data}
-        return Event(f"msg_{uuid.uuid4().hex[:16]}", json.dumps(body).encode())
+        return Event(f"msg_{uuid.uuid4().hex[:16]}", payment.id, json.dumps(body).encode(), url or self.webhook_url)
 
     async def send(self, event: Event, *, forged: bool = False) -> httpx.Response | None:
         """Sends an event once; None where no answer came.
@@ -118,19 +124,19 @@ class PaymentProvider:
         headers = {**self._sign(event.body, event.id), "Content-Type": "application/json"}
         body = event.body + b" " if forged else event.body
         try:
-            answer = await self._client.post(self.webhook_url, content=body, headers=headers)
+            answer = await self._client.post(event.url, content=body, headers=headers)
         except httpx.TransportError:
             self.deliveries.append(Delivery(event, None))
             return None
         self.deliveries.append(Delivery(event, answer.status_code))
         return answer
 
-    async def tell(self, event: Event) -> None:
-        """Sends an event until it is acknowledged."""
+    async def tell(self, event: Event) -> int:
+        """Sends an event until it is acknowledged, and returns the status that did it."""
         while True:
             answer = await self.send(event)
             if answer is not None and answer.is_success:
-                return
+                return answer.status_code
             await asyncio.sleep(self._redeliver_after)
 
     async def close(self) -> None:
