@@ -5,10 +5,10 @@ already. Both come through here. The JSON is the standard library's: it alone ke
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from app.saga.model import (
@@ -35,6 +35,14 @@ STEP_FLAGS = ("did", "absent", "settled")
 SENDINGS_FIELDS = tuple(field.name for field in fields(Sendings))
 
 
+class Row(Protocol):
+    """A row by the names of its columns: a record of asyncpg, or a mapping."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """The value of a column."""
+        ...
+
+
 def bucket_of(id_: UUID, buckets: int) -> int:
     """The bucket that all rows of an operation lie in (for an event without one: that the event lies in).
 
@@ -45,7 +53,7 @@ def bucket_of(id_: UUID, buckets: int) -> int:
     return id_.int % buckets
 
 
-def operation_of(record: Mapping[str, Any]) -> Operation:
+def operation_of(record: Row) -> Operation:
     """The operation of a row, from a record of asyncpg or a mapping of SQLAlchemy.
 
     Args:
@@ -64,7 +72,7 @@ def operation_of(record: Mapping[str, Any]) -> Operation:
     return Operation(**columns)
 
 
-def json_text(value: Json) -> str:
+def storable_json(value: Json) -> str:
     """Compact JSON for a json column. What is not ASCII is escaped, so that a lone surrogate can be stored too.
 
     Raises:
@@ -84,7 +92,7 @@ def steps_json(steps: Iterable[StepState]) -> str:
     Raises:
         ValueError: a result holds NaN or an infinity.
     """
-    return json_text([_step_value(step) for step in steps])
+    return storable_json([_step_value(step) for step in steps])
 
 
 def steps_of(column: str | list[dict[str, Any]]) -> tuple[StepState, ...]:
@@ -96,7 +104,7 @@ def last_error_json(error: LastError | None) -> str | None:
     """The last failure as JSON, or None where there is none."""
     if error is None:
         return None
-    return json_text({"kind": error.kind, "status": error.status, "detail": error.detail})
+    return storable_json({"kind": error.kind, "status": error.status, "detail": error.detail})
 
 
 def last_error_of(column: str | dict[str, Any] | None) -> LastError | None:

@@ -239,7 +239,8 @@ async def record_decisions(
     ends = [(one.operation_id, one.attempt) for one in landed if one.attempt is not None]
     if ends:
         await journal.end_attempts(connection, bucket, ends)
-    receipts = [one.receipt for one in landed if one.receipt is not None]
+    # What has landed at an earlier try has its receipt: added again, it would look like another's.
+    receipts = [one.receipt for one in landed if one.receipt is not None and one.operation_id not in already]
     if receipts:
         await add_receipts(connection, receipts, decisions[0].at)
     return {one.id for one in landed}

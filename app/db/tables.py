@@ -65,11 +65,11 @@ class InstallationRow(SQLModel, table=True):
 
     __tablename__ = "installation"
     __table_args__ = (
-        CheckConstraint("only", name="installation_is_one_row"),
+        CheckConstraint("single", name="installation_is_one_row"),
         CheckConstraint("buckets between 1 and 1024", name="installation_buckets"),
     )
 
-    only: bool = Field(default=True, primary_key=True)
+    single: bool = Field(default=True, primary_key=True)
     buckets: int = Field(sa_type=SmallInteger)
 
 
@@ -88,6 +88,7 @@ class OperationRow(SQLModel, table=True):
 
     `leased_until` is the end of the lease as the heartbeat has moved it; it is in no index, so that a heartbeat stays a
     heap-only update. `transition` is the id of the last decision written, by which a resend finds that it has won.
+    `stripped_at` is when retention took away all but what a redelivery is compared with.
     """
 
     __tablename__ = "operations"
@@ -126,6 +127,12 @@ class OperationRow(SQLModel, table=True):
         Index("operations_order", "order_id", "created_at", "id"),
         Index("operations_external", "external_id", "created_at", "id"),
         Index("operations_held", "created_at", "id", postgresql_where=text("status = 'held'")),
+        # What has finished in the last minute, and what retention is to strip: each row once, at its end.
+        Index(
+            "operations_finished",
+            "finished_at",
+            postgresql_where=text("finished_at is not null and stripped_at is null"),
+        ),
     )
 
     bucket: int = Field(primary_key=True, sa_type=SmallInteger)
@@ -162,6 +169,7 @@ class OperationRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=TIME)
     updated_at: datetime = Field(sa_type=TIME)
     finished_at: datetime | None = Field(sa_type=TIME)
+    stripped_at: datetime | None = Field(sa_type=TIME)
 
 
 class EventRow(SQLModel, table=True):
@@ -270,6 +278,6 @@ class OperatorRequestRow(SQLModel, table=True):
     api_key: str = Field(primary_key=True, sa_type=Text)
     idempotency_key: str = Field(primary_key=True, sa_type=Text)
     fingerprint: str = Field(sa_type=Text)
-    status: int | None = Field(sa_type=SmallInteger)
+    status: int = Field(sa_type=SmallInteger)
     body: Any = Field(sa_type=JSON, nullable=True)
     created_at: datetime = Field(sa_type=TIME)
