@@ -72,7 +72,7 @@ def undo_answered(saga: Saga, operation: Operation, answer: Answer, now: datetim
         # A late answer has proven, while this call was out, that it is undone or was never done.
         return compensate(saga, after, now)
     error = answer.error or LastError(Outcome.UNKNOWN, "no answer")
-    if _nothing_there(state, answer):
+    if nothing_there(state, answer):
         return compensate(saga, with_step(after, state.name, status=StepStatus.UNDONE, absent=not state.did), now)
     after = replace(after, last_error=error)
     if isinstance(answer, StepRejected):
@@ -115,7 +115,7 @@ def refund_overdue(operation: Operation) -> Operation:
     return hold(replace(operation, last_error=error), HeldReason.UNDO_EXHAUSTED)
 
 
-def _nothing_there(state: StepState, answer: Answer) -> bool:
+def nothing_there(state: StepState, answer: Answer) -> bool:
     """Whether a refusal means that there is nothing to undo.
 
     Of an unknown step: it was never carried out (`in_flight` is over). Of a done one: an earlier sending of the undo,

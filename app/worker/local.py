@@ -72,7 +72,7 @@ class LocalStep:
             raise RolledBack("the operation has changed before the step ran")
         self.begun = True
         document = execution.document(sending)
-        exchange = await run_local(self._call, document, transaction.connection)
+        exchange = await run_local(self._call, document, transaction.connection, execution.parts.clock)
         if not isinstance(exchange.answer, StepDone):
             raise _NotDone(exchange)
         now = execution.parts.clock.now()

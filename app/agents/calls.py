@@ -1,0 +1,144 @@
+"""The agents of the configuration, and one call to one of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from app.agents.answer import NoReply, Reply, StepAnswer, lookup_answer, no_answer, step_answer, unclear
+from app.agents.breaker import CircuitBreaker
+from app.agents.gate import Gate
+from app.agents.http import attempt, transport_for
+from app.agents.redact import Redactor
+from app.agents.request import Endpoint, Request, render
+from app.clock import Clock
+from app.saga import Sending
+from app.saga.compensate import nothing_there
+from app.saga.model import Action, Json, LastError, Lookup, Outcome
+from app.saga.signals import Answer, StepDone, StepRejected, StepUnavailable, StepUnknown
+from app.settings import Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """How one call ended.
+
+    Args:
+        answer: what it says of the step.
+        response: `{"status", "body"}` as it is put on record, without credentials and cut to what is kept; it can be
+            stored in a json column when what is not ASCII is escaped. None where nothing came.
+        outcome: how the sending itself ended.
+    """
+
+    answer: Answer
+    response: dict[str, Json] | None
+    outcome: Outcome
+
+
+class Agents:
+    """All agents: their gates, and the calls to them.
+
+    Args:
+        agents: by their names.
+        clock: the time of answers, for Retry-After and the breakers.
+        transport: for all agents, instead of a pool of connections each.
+    """
+
+    def __init__(
+        self, agents: Mapping[str, Agent], clock: Clock, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._clock = clock
+        self._endpoints = {name: Endpoint(agent) for name, agent in agents.items()}
+        self._transports = {name: transport or transport_for(agent.max_concurrency) for name, agent in agents.items()}
+        self._gates = {name: _gate(agent, clock) for name, agent in agents.items()}
+
+    def render(self, sending: Sending, document: dict[str, Json], traceparent: str | None) -> Request:
+        """The request of a sending.
+
+        Args:
+            document: the call's document.
+            traceparent: the operation's, if it has one.
+
+        Raises:
+            RequestRefused: it cannot be made from the document and must never be sent; it counts as rejected.
+            TypeError: the sending is of a local step.
+        """
+        agent = getattr(sending.call, "agent", "")
+        endpoint = self._endpoints.get(agent) or Endpoint(Agent(agent, ""))
+        return render(endpoint, sending, document, traceparent)
+
+    def gate(self, agent: str) -> Gate:
+        """The breaker and the slots of an agent; for one that is not configured a gate that stands open."""
+        return self._gates.get(agent) or _gate(Agent(agent, ""), self._clock)
+
+    async def call(self, request: Request, sending: Sending) -> Exchange:
+        """Sends a request, once, within the sending's timeout; however the network fails, it says how it ended.
+
+        The agent's breaker hears of it. The caller holds a slot of the agent's gate. Cancelled, it raises
+        CancelledError, and the call's outcome is unknown.
+        """
+        endpoint = self._endpoints.get(request.agent)
+        if endpoint is None:
+            return _not_configured(request.agent, sending)
+        came = await attempt(self._transports[request.agent], request, sending.timeout.total_seconds())
+        now = self._clock.now()
+        response = _recorded(came, endpoint.redactor)
+        if isinstance(came, Reply):
+            excerpt = endpoint.redactor.excerpt(response["body"] if response else None)
+            answer: StepAnswer = step_answer(came, now, excerpt)
+        else:
+            answer = no_answer(came)
+        gate = self._gates[request.agent]
+        if isinstance(answer, StepDone | StepRejected):
+            gate.answered()
+        else:
+            gate.failed(now)
+        return Exchange(_meaning(sending, came, answer), response, _outcome(sending, answer))
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        for transport in set(self._transports.values()):
+            await transport.aclose()
+
+
+def _gate(agent: Agent, clock: Clock) -> Gate:
+    breaker = CircuitBreaker(agent.breaker.failures, agent.breaker.open)
+    return Gate(agent.name, agent.max_concurrency, breaker, clock)
+
+
+def _meaning(sending: Sending, came: Reply | NoReply, answer: StepAnswer) -> Answer:
+    if not isinstance(sending.call, Lookup):
+        return answer
+    if isinstance(came, Reply):
+        return lookup_answer(sending.call, came, answer)
+    return answer if isinstance(answer, StepDone) else unclear(answer)
+
+
+def _outcome(sending: Sending, answer: StepAnswer) -> Outcome:
+    match answer:
+        case StepDone():
+            return Outcome.DONE
+        case StepRejected():
+            state = sending.operation.state_of(sending.step)
+            settled = sending.action is Action.UNDO and nothing_there(state, answer)
+            return Outcome.DONE if settled else Outcome.REJECTED
+        case StepUnavailable():
+            return Outcome.UNAVAILABLE
+        case StepUnknown():
+            return Outcome.UNKNOWN
+
+
+def _recorded(came: Reply | NoReply, redactor: Redactor) -> dict[str, Any] | None:
+    if came.status is None:
+        return None
+    if isinstance(came, Reply) and came.is_json:
+        return {"status": came.status, "body": redactor.body(came.json, came.body)}
+    return {"status": came.status, "body": redactor.body_text(came.body)}
+
+
+def _not_configured(agent: str, sending: Sending) -> Exchange:
+    error = LastError(Outcome.UNAVAILABLE, f"no agent named {agent} in the configuration")
+    answer = StepUnavailable(error, arrived=False)
+    meaning = unclear(answer) if isinstance(sending.call, Lookup) else answer
+    return Exchange(meaning, None, Outcome.UNAVAILABLE)

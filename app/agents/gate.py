@@ -1,0 +1,93 @@
+"""Before a call to an agent: is its breaker closed, and is one of its slots free?"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from app.agents.breaker import CircuitBreaker
+from app.clock import Clock
+from app.errors import Unavailable
+
+# When to ask again for a slot of an agent that is busy: long against a claim, short against a call.
+BUSY_WAIT = timedelta(seconds=1)
+
+
+class SlotUnavailable(Unavailable):
+    """Nothing may be sent to the agent now: its slots are taken, or its breaker is open. Nothing counts.
+
+    Args:
+        until: when to ask again. Operations that are put off together had better come back spread out.
+    """
+
+    def __init__(self, detail: str, until: datetime) -> None:
+        super().__init__(detail)
+        self.until = until
+
+
+class Gate:
+    """The breaker and the slots of one agent in this process.
+
+    Args:
+        slots: how many calls may be in flight at once.
+    """
+
+    def __init__(self, agent: str, slots: int, breaker: CircuitBreaker, clock: Clock) -> None:
+        self._agent = agent
+        self._slots = asyncio.Semaphore(slots)
+        self._breaker = breaker
+        self._clock = clock
+
+    def opens_at(self, now: datetime) -> datetime | None:
+        """Until when the breaker lets nothing through; None where a call may go out.
+
+        A probe's place is taken by `slot` alone, so that two callers that ask at once do not both get it.
+        """
+        return self._breaker.shut_until(now)
+
+    @asynccontextmanager
+    async def slot(self, timeout: float) -> AsyncIterator[None]:
+        """Holds one slot, and the probe's place where the breaker is half open, from before the call is on record.
+
+        Args:
+            timeout: how many seconds to wait for a slot; 0 takes one only if it is free.
+
+        Raises:
+            SlotUnavailable: no slot became free in time, or the breaker lets nothing through.
+        """
+        self._let_through()
+        await self._take(timeout)
+        try:
+            self._let_through()  # it may have opened while we waited
+            probe = self._breaker.admit()
+            try:
+                yield
+            finally:
+                if probe:
+                    self._breaker.probe_ended()
+        finally:
+            self._slots.release()
+
+    def answered(self) -> None:
+        """The agent has given a clear answer."""
+        self._breaker.answered()
+
+    def failed(self, now: datetime) -> None:
+        """A call ended as unavailable or unknown."""
+        self._breaker.failed(now)
+
+    def _let_through(self) -> None:
+        until = self._breaker.shut_until(self._clock.now())
+        if until is not None:
+            raise SlotUnavailable(f"the breaker of {self._agent} is open", until)
+
+    async def _take(self, timeout: float) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            until = self._clock.now() + BUSY_WAIT
+            raise SlotUnavailable(f"no slot of {self._agent} is free", until) from error

@@ -1,0 +1,117 @@
+"""A declared call becomes a request: where it goes, with which headers and body, and what of it is put on record."""
+
+import base64
+import re
+import secrets
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from urllib.parse import unquote, urlsplit, urlunsplit
+from uuid import UUID
+
+import httpx
+
+from app.agents.document import RequestRefused, body_of, fill
+from app.agents.redact import Redactor
+from app.saga import Sending
+from app.saga.model import Json, LocalCall
+from app.settings import Agent
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?")
+_SAMPLED = "01"
+
+_OWN_HEADERS = {
+    "Accept": "application/json",
+    # What is not asked for need not be unpacked: a small answer cannot grow into a large one here.
+    "Accept-Encoding": "identity",
+    "User-Agent": f"makegood/{version('makegood')}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to an agent.
+
+    Args:
+        url: as it is put on record, without credentials.
+        body: as it is put on record, without credentials and cut to what is kept.
+        target: the URL that is called.
+        headers: what is sent; never on record, never shown.
+        content: the bytes that are sent; None where the request has no body.
+    """
+
+    agent: str
+    method: str
+    url: str
+    body: Json
+    target: str = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    content: bytes | None = field(repr=False)
+
+
+class Endpoint:
+    """An agent as its requests see it: its address without credentials, its fixed headers, and what is secret of it."""
+
+    def __init__(self, agent: Agent) -> None:
+        parts = urlsplit(agent.base_url)
+        userinfo, _, host = parts.netloc.rpartition("@")
+        headers = dict(agent.headers)
+        names = {name.lower() for name in headers}
+        if userinfo and "authorization" not in names:
+            headers["Authorization"] = f"Basic {base64.b64encode(unquote(userinfo).encode()).decode()}"
+        self.name = agent.name
+        self.base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+        self.redactor = Redactor(headers)
+        self._headers = {name: value for name, value in _OWN_HEADERS.items() if name.lower() not in names} | headers
+        self._has_content_type = "content-type" in names
+
+    def headers(self, *, content: bool) -> dict[str, str]:
+        """The headers that every request to the agent has."""
+        if content and not self._has_content_type:
+            return {**self._headers, "Content-Type": "application/json"}
+        return dict(self._headers)
+
+
+def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], traceparent: str | None) -> Request:
+    """The request of a declared call.
+
+    Args:
+        document: the call's document; path and body are made from it.
+        traceparent: the operation's; its trace goes on in the call.
+
+    Raises:
+        RequestRefused: it cannot be made from the document, so it must never be sent.
+        TypeError: the call is a local one.
+    """
+    call = sending.call
+    if isinstance(call, LocalCall):
+        raise TypeError("a local step is run, not sent")
+    target = endpoint.base + fill(call.path, document)
+    value, content = (None, None) if call.method == "GET" else body_of(call.body, document)
+    try:
+        httpx.URL(target)
+    except httpx.InvalidURL as error:
+        raise RequestRefused(f"the path makes no URL: {error}") from error
+    headers = endpoint.headers(content=content is not None)
+    if sending.key is not None:
+        headers["Idempotency-Key"] = sending.key
+    headers["Makegood-Attempt"] = str(sending.attempt)
+    headers["traceparent"] = next_traceparent(traceparent, sending.operation.id)
+    return Request(
+        agent=endpoint.name,
+        method=call.method,
+        url=endpoint.redactor.text(target),
+        body=None if content is None else endpoint.redactor.body(value, content),
+        target=target,
+        headers=headers,
+        content=content,
+    )
+
+
+def next_traceparent(traceparent: str | None, operation_id: UUID) -> str:
+    """The W3C trace context of one call: the operation's trace, and a span of the call's own.
+
+    Where the payment came without one, the trace is the operation's id, so that all its calls are in one trace.
+    """
+    found = _TRACEPARENT.fullmatch(traceparent or "")
+    trace, flags = (found[1], found[2]) if found else (operation_id.hex, _SAMPLED)
+    return f"00-{trace}-{secrets.token_hex(8)}-{flags}"
