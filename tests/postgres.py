@@ -7,7 +7,6 @@ Its folder belongs to the run and is removed at the run's end; what a killed run
 import asyncio
 import contextlib
 import fcntl
-import importlib.util
 import os
 import secrets
 import shutil
@@ -20,10 +19,9 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from app.db import embedded
+from app.db import embedded, schema
 from app.db.embedded import binaries, client, root
 
-schema: Any = importlib.import_module("app.db.schema") if importlib.util.find_spec("app.db.schema") else None
 T = TypeVar("T")
 
 TEMPLATE = "template_migrated"
@@ -120,8 +118,7 @@ class Databases:
                 unfinished = f"{TEMPLATE}_unfinished"
                 await execute(f"DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)")
                 await execute(f"CREATE DATABASE {unfinished}")
-                if schema is not None:
-                    await schema.upgrade(self.url(unfinished))
+                await schema.upgrade(self.url(unfinished))
                 await execute(f"ALTER DATABASE {unfinished} RENAME TO {TEMPLATE}")
         finally:
             await execute(f"SELECT pg_advisory_unlock({TEMPLATE_LOCK})")

@@ -61,6 +61,12 @@ def start(data_dir: Path, *, fsync: bool = True, log: Callable[[str], None] = _t
         raise EmbeddedDatabaseError(
             "The embedded PostgreSQL does not run on Windows. Set [database] url to a PostgreSQL server, or use WSL."
         )
-    place = root.settle(data_dir, binaries.find(), log)
-    hold, url = client.hold(place, log, fsync=fsync)
+    try:
+        place = root.settle(data_dir, binaries.find(), log)
+        hold, url = client.hold(place, log, fsync=fsync)
+    except OSError as error:
+        raise EmbeddedDatabaseError(
+            f"The embedded PostgreSQL cannot use {data_dir}: {error.strerror} ({error.filename})."
+            " Choose another [database] data_dir, or set [database] url to use another server."
+        ) from error
     return EmbeddedServer(url=url, data_dir=place.home, _hold=hold)

@@ -83,7 +83,7 @@ def _major(folder: Path) -> int | None:
 
 def _describe(folder: Path, major: int) -> Binaries:
     package = folder.parent.parent
-    libraries = package.with_name(f"{package.name}.libs")
     if package.name not in {name for name, _ in WHEELS}:
         return Binaries(folder, major)
+    libraries = package.with_name(f"{package.name}.libs")
     return Binaries(folder, major, install=folder.parent, libraries=libraries if libraries.is_dir() else None)

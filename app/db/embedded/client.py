@@ -25,7 +25,7 @@ BACKLOG = 128  # processes that start at the same moment
 POLL = 0.02  # seconds
 LIMIT = 60.0  # seconds for a server to come up, or for one that is going down to be gone
 PATIENCE = 2.0  # seconds before a start is worth a word
-WELCOME_LIMIT = 10.0  # seconds for a watcher to answer: it does nothing that takes longer
+WELCOME_LIMIT = 30.0  # seconds for a watcher to answer: it does nothing that takes long, but the machine may be busy
 
 # What the watcher and PostgreSQL see of our environment. The rest may hold secrets, and PG... settings meant for others.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
@@ -33,8 +33,11 @@ PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 # How a server answers that is starting, ending, or full for a moment.
 NOT_YET = (
     OSError,
+    asyncpg.AdminShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.ConnectionDoesNotExistError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
     asyncpg.TooManyConnectionsError,
 )
 
@@ -226,6 +229,10 @@ async def _reach(place: Place, held: socket.socket, log: Callable[[str], None]) 
         except asyncpg.InvalidPasswordError as error:
             raise EmbeddedDatabaseError(
                 f"The password in {place.password} is not that of the data in {place.cluster}: they must be kept together."
+            ) from error
+        except asyncpg.PostgresError as error:
+            raise EmbeddedDatabaseError(
+                f"The embedded PostgreSQL in {place.home} cannot be used. It said: {error}. Its whole log is {place.log}."
             ) from error
         else:
             held.send(watcher.READY)

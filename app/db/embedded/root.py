@@ -27,18 +27,13 @@ def settle(data_dir: Path, binaries: Binaries, log: Callable[[str], None]) -> Pl
 
     Raises:
         EmbeddedDatabaseError: there is no place for it.
+        OSError: a folder cannot be made or looked at.
     """
     wanted = Path(os.path.realpath(data_dir))
-    try:
-        if os.geteuid() != 0:
-            wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return Place(wanted, binaries, None)
+    if os.geteuid() == 0:
         return _settle_as_root(wanted, binaries, log)
-    except OSError as error:
-        raise EmbeddedDatabaseError(
-            f"The embedded PostgreSQL cannot use {wanted}: {error.strerror} ({error.filename})."
-            " Choose another [database] data_dir, or set [database] url to use another server."
-        ) from error
+    wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Place(wanted, binaries, None)
 
 
 def _settle_as_root(wanted: Path, binaries: Binaries, log: Callable[[str], None]) -> Place:

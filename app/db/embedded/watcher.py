@@ -104,8 +104,8 @@ class Watcher:
         while not self.stopping:
             try:
                 holder, _ = self.listener.accept()
-            except (BlockingIOError, ConnectionError):
-                return
+            except OSError:
+                return  # nobody is there, or was and has gone
             holder.setblocking(False)
             self.holders.add(holder)
             self.selector.register(holder, selectors.EVENT_READ, lambda holder=holder: self._hear(holder))
@@ -146,6 +146,10 @@ class Watcher:
                 preexec_fn=_end_with_parent(),  # noqa: PLW1509 - this process has one thread
                 **self.job["account"],
             )
+        except OSError as error:
+            os.close(reading)
+            self._fail(str(error))
+            return
         finally:
             os.close(writing)
         self.output = reading
@@ -177,12 +181,12 @@ class Watcher:
         if self.making:
             self._finish_cluster(status)
         elif not self.reached and not any(sign in line for line in self.log.tail for sign in PREDECESSOR):
-            self._fail(status)
+            self._fail(f"it ended with status {status}")
 
     def _finish_cluster(self, status: int) -> None:
         Path(self.job["pwfile"]).unlink(missing_ok=True)
         if status != 0:
-            self._fail(status)
+            self._fail(f"initdb ended with status {status}")
             return
         Path(self.job["unfinished"]).rename(self.job["cluster"])
         home = os.open(self.job["home"], os.O_RDONLY)
@@ -190,8 +194,8 @@ class Watcher:
         os.close(home)
         self._begin()
 
-    def _fail(self, status: int) -> None:
-        said = "\n".join(self.log.tail) or f"it ended with status {status}"
+    def _fail(self, otherwise: str) -> None:
+        said = "\n".join(self.log.tail) or otherwise
         self.failure = FAILED + json.dumps(said).encode() + b"\n"
         for holder in self.holders:
             self._tell(holder, self.failure)
@@ -253,6 +257,7 @@ def _end_with_parent() -> Callable[[], None] | None:
 
 def main() -> None:
     """Leaves the process that started it, and watches."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the thread that started it had blocked
     job = json.load(sys.stdin)
     listener = socket.socket(fileno=job["listener"])
     for descriptor in (job["listener"], job["lock"]):

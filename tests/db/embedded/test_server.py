@@ -157,6 +157,29 @@ def test_a_folder_that_cannot_be_one_is_said(base: Path) -> None:
         embedded.start(base / "file")
 
 
+def test_a_lock_that_cannot_be_opened_is_said(made_dir: Path) -> None:
+    lock = place_of(made_dir).lock
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(EmbeddedDatabaseError, match=r"Choose another \[database\] data_dir"):
+        embedded.start(made_dir)
+    lock.rmdir()
+
+
+def test_what_initdb_says_is_passed_on_and_nothing_is_left_of_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, otherwise in (("postgres", "exit 1"), ("initdb", "echo no more inodes; exit 1")):
+        script = base / name
+        script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "{name} (PostgreSQL) 18.0" && exit\n{otherwise}\n')
+        script.chmod(0o755)
+    monkeypatch.setenv(binaries.FOLDER_VARIABLE, str(base))
+    with pytest.raises(EmbeddedDatabaseError, match="no more inodes"):
+        embedded.start(base / "data", fsync=False)
+    place = place_of(base / "data")
+    client.wait_until_stopped(place)
+    assert not place.unfinished.exists()
+    assert not place.cluster.exists()
+
+
 def test_windows_is_refused_in_a_sentence(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(EmbeddedDatabaseError, match=r"Set \[database\] url"):
