@@ -1,7 +1,7 @@
 """The JMESPath expressions and path templates of the configuration: whether they can be read, and what they read."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from jmespath.functions import Functions
 from app.settings.document import did_you_mean
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _FUNCTIONS = Functions.FUNCTION_TABLE
 _Node = Mapping[str, Any]
 
@@ -63,7 +62,7 @@ def _function_faults(node: _Node) -> Iterator[str]:
             if given < len(signature) or (given > len(signature) and not more):
                 yield f"the function {name} takes {len(signature)}{' or more' if more else ''} arguments, not {given}"
     for child in node["children"]:
-        if isinstance(child, dict):
+        if isinstance(child, Mapping):  # a slice has plain numbers
             yield from _function_faults(child)
 
 
@@ -78,19 +77,27 @@ def _reads(node: _Node) -> Reads:
         return Reads(frozenset({node["value"]}))
     if kind in {"current", "identity"}:
         return EVERYTHING
-    if kind == "subexpression" and children[0] == {"type": "field", "children": [], "value": "results"}:
-        step = children[1]
-        return Reads(frozenset({"results"}), frozenset({step["value"]}) if step["type"] == "field" else frozenset())
-    inner = children[:1] if kind in _NARROWING else children
+    if kind == "expref":  # applied to the items of an argument
+        return NOTHING
+    if kind in _NARROWING:
+        return _reads_through(kind, children)
     found = NOTHING
-    for child in inner:
-        if isinstance(child, dict):
-            found |= _reads(child)
+    for child in children:
+        found |= _reads(child)
     return found
 
 
+def _reads_through(kind: str, children: Sequence[_Node]) -> Reads:
+    first, *rest = children
+    if first["type"] == "current" and rest:  # `@.order_id` is `order_id`
+        return _reads_through(kind, rest)
+    if kind == "subexpression" and first.get("value") == "results" and rest and rest[0]["type"] == "field":
+        return Reads(frozenset({"results"}), frozenset({rest[0]["value"]}))
+    return _reads(first)
+
+
 def placeholders(path: str) -> list[str]:
-    """The names between braces in a path, in their order."""
+    """The expressions between braces in a path, in their order."""
     return _PLACEHOLDER.findall(path)
 
 
@@ -109,6 +116,5 @@ def path_fault(path: str) -> str | None:
 
 
 def _placeholder_fault(name: str) -> str | None:
-    if _DOTTED.fullmatch(name):
-        return None
-    return "between braces stands a name of the call's document, such as {order_id} or {results.flight.ref}"
+    fault = expression_fault(name)
+    return f"between braces stands what {{order_id}} or {{results.flight.ref}} name: it {fault}" if fault else None
