@@ -126,7 +126,7 @@ async def add_receipts(
     A resend after a commit that broke on the wire leaves out those that have landed: they are there.
 
     Raises:
-        asyncpg.UniqueViolationError: a key was answered before; `was_answered` tells it from the batch's error.
+        asyncpg.UniqueViolationError: a key was answered before; `answered_once` says it in the program's words.
     """
     await connection.execute(
         ADD_RECEIPTS,
@@ -139,6 +139,14 @@ async def add_receipts(
     )
 
 
-def was_answered(error: BaseException) -> bool:
-    """Whether a write failed since its `Idempotency-Key` was answered before, in another process."""
-    return isinstance(error, asyncpg.UniqueViolationError) or isinstance(error.__cause__, asyncpg.UniqueViolationError)
+@contextmanager
+def answered_once() -> Iterator[None]:
+    """Around a write that may carry a receipt.
+
+    Raises:
+        IdempotencyKeyInUse: another process has answered its key meanwhile; the effect was rolled back with it.
+    """
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise IdempotencyKeyInUse("another request with this Idempotency-Key was answered meanwhile") from error

@@ -6,12 +6,13 @@ In a checkout that folder lies beside `app`; in an installed wheel it lies in `a
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, pool, text
+from sqlalchemy import Connection, Engine, pool, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -27,6 +28,8 @@ LOCK_TIMEOUT = "5s"
 
 UNDEFINED_TABLE = "42P01"
 MIGRATE = "Run `makegood migrate`."
+
+_dealt: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
 
 
 async def upgrade(url: str, *, buckets: int = 1) -> None:
@@ -106,14 +109,18 @@ async def check(engine: AsyncEngine) -> None:
 
 
 async def buckets(engine: AsyncEngine) -> int:
-    """Into how many buckets this database deals its rows; fixed when it was made.
+    """Into how many buckets this database deals its rows. Read once an engine: it was fixed when the database was made.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
     """
-    with translated():
-        async with engine.connect() as connection:
-            return int(await connection.scalar(text("SELECT buckets FROM installation")))
+    known = _dealt.get(engine.sync_engine)
+    if known is None:
+        with translated():
+            async with engine.connect() as connection:
+                known = int(await connection.scalar(text("SELECT buckets FROM installation")))
+        _dealt[engine.sync_engine] = known
+    return known
 
 
 @cache

@@ -1,0 +1,118 @@
+"""What is emptied once it was kept long enough: in small batches, each its own transaction, until none is left.
+
+A finished operation keeps its row, and with it what a redelivery is compared with: it stays a duplicate for ever.
+Unprocessable and conflicting events stay until a human has looked at them, and accepted ones stay as what payments are
+counted by.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import AsyncEngine, translated
+from app.db.schema import buckets
+
+# Rows in one transaction: some ten milliseconds of locks on rows that hardly anybody looks at.
+BATCH = 500
+
+# What is locked is passed over: somebody is opening it again, and it is looked at another time.
+FINISHED = text("""
+SELECT id
+  FROM operations
+ WHERE bucket = :bucket AND finished_at < :before AND stripped_at IS NULL
+ ORDER BY finished_at
+ LIMIT :most
+   FOR UPDATE SKIP LOCKED
+""")
+
+STRIP = (
+    text("DELETE FROM attempts WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
+    text("DELETE FROM history WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
+    text("""
+UPDATE events
+   SET payload = NULL, delivery_id = NULL, event_type = NULL
+ WHERE bucket = :bucket AND operation_id = ANY(:ids) AND status = 'accepted'
+"""),
+    text("""
+UPDATE operations
+   SET steps = '[]', last_error = NULL, reason = NULL, traceparent = NULL, stripped_at = now()
+ WHERE bucket = :bucket AND id = ANY(:ids)
+"""),
+)
+
+# One statement a status, each in the order of its index.
+OLD_EVENTS = {
+    status: text(f"""
+SELECT id
+  FROM events
+ WHERE bucket = :bucket AND status = '{status}' AND received_at < :before
+ ORDER BY received_at
+ LIMIT :most
+   FOR UPDATE SKIP LOCKED
+""")
+    for status in ("ignored", "duplicate")
+}
+DROP_EVENTS = (text("DELETE FROM events WHERE bucket = :bucket AND id = ANY(:ids)"),)
+
+OLD_RECEIPTS = text("DELETE FROM operator_requests WHERE created_at < :before")
+
+
+async def strip_finished(engine: AsyncEngine, before: datetime) -> int:
+    """Strips operations that finished before a time; at most a batch of each bucket.
+
+    Returns:
+        How many there were; call it again until there are none.
+
+    Raises:
+        DatabaseUnavailable: the database went away; what was committed is done.
+    """
+    return await _sweep(engine, FINISHED, STRIP, before)
+
+
+async def drop_events(engine: AsyncEngine, before: datetime) -> int:
+    """Drops ignored events, and second events of a known payment, that came before a time; at most a batch of each.
+
+    Returns:
+        How many there were; call it again until there are none.
+
+    Raises:
+        DatabaseUnavailable: the database went away; what was committed is done.
+    """
+    return sum([await _sweep(engine, old, DROP_EVENTS, before) for old in OLD_EVENTS.values()])
+
+
+async def drop_receipts(engine: AsyncEngine, before: datetime) -> int:
+    """Drops the answers to operators' calls that were given before a time; there are never many.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
+    """
+    with translated():
+        async with engine.begin() as connection:
+            return (await connection.execute(OLD_RECEIPTS, {"before": before})).rowcount
+
+
+async def _sweep(engine: AsyncEngine, which: TextClause, statements: Sequence[TextClause], before: datetime) -> int:
+    touched = 0
+    for bucket in range(await buckets(engine)):
+        with translated():
+            async with engine.begin() as connection:
+                touched += await _sweep_bucket(connection, which, statements, bucket, before)
+    return touched
+
+
+async def _sweep_bucket(
+    connection: AsyncConnection, which: TextClause, statements: Sequence[TextClause], bucket: int, before: datetime
+) -> int:
+    named: dict[str, Any] = {"bucket": bucket, "before": before, "most": BATCH}
+    ids = list(await connection.scalars(which, named))
+    if ids:
+        for statement in statements:
+            await connection.execute(statement, {"bucket": bucket, "ids": ids})
+    return len(ids)
