@@ -26,9 +26,21 @@ T = TypeVar("T")
 
 TEMPLATE = "template_migrated"
 TEMPLATE_LOCK = 20_261_122  # any number that nothing else locks in this server
+MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made in it is the run's own
+MEMORY_NEEDED = 3_000_000_000  # bytes: 1 GB of WAL at most, and a hundred databases of 8 MB, with as much to spare
 PREFIX = f"makegood-tests-{os.geteuid()}-"
 DIRECTORY = pytest.StashKey[Path]()
 RUN_LOCK = pytest.StashKey[int]()
+
+
+def scratch() -> Path:
+    """Where clusters of tests are made: in memory where there is room.
+
+    A new database is 300 files. Measured: 5 ms in memory, 40 to 95 ms on a disk.
+    """
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED:
+        return MEMORY
+    return Path(tempfile.gettempdir())
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if given is not None:
         config.stash[DIRECTORY] = Path(given)
         return
-    base = Path(tempfile.gettempdir())
+    base = scratch()
     _sweep(base)
     directory = base / f"{PREFIX}{secrets.token_hex(4)}"
     config.stash[DIRECTORY] = directory
@@ -99,7 +111,7 @@ class Databases:
         """A new database, by its name."""
         self._made += 1
         name = f"t_{os.getpid()}_{self._made}"
-        self._run(self._connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        self._run(self._connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
         return name
 
     def drop(self, name: str) -> None:

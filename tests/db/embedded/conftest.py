@@ -13,12 +13,13 @@ from app.db.embedded import client
 from app.db.embedded.binaries import Binaries
 from app.db.embedded.place import Place
 from tests.db.embedded.holding import Holder, place_of
+from tests.postgres import scratch
 
 
 @pytest.fixture
 def base() -> Iterator[Path]:
     """A folder that the server's user can pass through, also where we are root; the servers in it end with the test."""
-    folder = Path(tempfile.mkdtemp(prefix="makegood-t-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="makegood-t-", dir=scratch())).resolve()
     folder.chmod(0o711)
     yield folder
     for lock in folder.glob("**/pg*.lock"):
@@ -36,7 +37,7 @@ def data_dir(base: Path) -> Path:
 @pytest.fixture(scope="session")
 def _made() -> Iterator[Path]:
     """A cluster that is made once, for the tests of what comes after the first start."""
-    folder = Path(tempfile.mkdtemp(prefix="makegood-t-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="makegood-t-", dir=scratch())).resolve()
     folder.chmod(0o711)
     embedded.start(folder / "data", fsync=False).close()
     client.wait_until_stopped(place_of(folder / "data"))
