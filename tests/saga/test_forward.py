@@ -450,8 +450,8 @@ class TestLookup:
         play.tell(CancelRequested())
         play.tell(answer)
         assert (play.operation.phase, play.operation.reason) == (Phase.REFUND, Reason.CANCELLED)
-        expected = {found(): StepStatus.DONE, absent(): StepStatus.FAILED}.get(answer, StepStatus.UNKNOWN)
-        assert play.state("hotel") is expected
+        expected: dict[Signal, StepStatus] = {found(): StepStatus.DONE, absent(): StepStatus.FAILED}
+        assert play.state("hotel") is expected.get(answer, StepStatus.UNKNOWN)
 
     def test_a_cancel_or_the_deadline_before_it_undoes_the_step_instead(self) -> None:
         for stop, reason in ((CancelRequested(), Reason.CANCELLED), (DeadlinePassed(), Reason.DEADLINE_PASSED)):
