@@ -1,1 +1,85 @@
-"""In and out over HTTP."""
+"""In and out: webhooks, operations, operators' calls, events, health. `create_app` puts them together."""
+
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from app.api import events, health, openapi, operations, operators, pages, stats, webhooks
+from app.api.admission import Room
+from app.api.context import Context
+from app.api.edge import Edge
+from app.api.keys import Keys
+from app.api.problems import answer_to
+from app.api.waiting import Seen, Waiting
+from app.db import reads
+from app.errors import MakegoodError
+
+__all__ = ["Context", "create_app", "create_worker_app", "document"]
+
+
+class Api(FastAPI):
+    """The application, whose document says also what the framework cannot know."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document; made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.complete(super().openapi())
+        return self.openapi_schema
+
+
+def create_app(context: Context) -> FastAPI:
+    """The whole API."""
+    app = _with_routes()
+    app.state.context = context
+    app.state.keys = Keys(context.settings.api_keys)
+
+    async def revisions(ids: Collection[UUID]) -> Mapping[UUID, Seen]:
+        return await reads.revisions(context.engine, ids)
+
+    app.state.waiting = Waiting(revisions, context.stopping)
+    return app
+
+
+def create_worker_app(context: Context) -> FastAPI:
+    """What a worker serves: its probes alone."""
+    app = _bare()
+    app.include_router(health.router)
+    app.state.context = context
+    return app
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document; needs neither configuration nor database."""
+    return _with_routes().openapi()
+
+
+def _with_routes() -> Api:
+    app = _bare()
+    receiving = webhooks.Webhooks(Room())
+    app.router.routes.append(Route(webhooks.PATH, receiving.receive, methods=["POST"]))
+    for part in (operations, operators, events, stats, health, pages):
+        app.include_router(part.router)
+    return app
+
+
+def _bare() -> Api:
+    app = Api(
+        title="Makegood",
+        version=version("makegood"),
+        summary=openapi.SUMMARY,
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        openapi_url=None,
+        # A redirect is not followed by a provider, and a path with a slash too many is simply not there.
+        redirect_slashes=False,
+    )
+    app.add_middleware(Edge)
+    for kind in (MakegoodError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, answer_to)
+    return app
