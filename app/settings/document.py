@@ -256,5 +256,5 @@ class Table:
 
 def did_you_mean(word: str, words: Collection[str]) -> str:
     """` (did you mean "...")` where one of the words is close; else nothing."""
-    close = get_close_matches(word, words, n=1, cutoff=0.7)
+    close = get_close_matches(word, words, n=1)
     return f' (did you mean "{close[0]}"?)' if close else ""
