@@ -50,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[DIRECTORY] = Path(given)
         return
     base = scratch()
-    _sweep(base)
+    for folder in {base, Path(tempfile.gettempdir())}:
+        _sweep(folder)
     directory = base / f"{PREFIX}{secrets.token_hex(4)}"
     config.stash[DIRECTORY] = directory
     config.stash[RUN_LOCK] = os.open(f"{directory}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

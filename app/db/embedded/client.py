@@ -25,6 +25,7 @@ BACKLOG = 128  # processes that start at the same moment
 POLL = 0.02  # seconds
 LIMIT = 60.0  # seconds for a server to come up, or for one that is going down to be gone
 PATIENCE = 2.0  # seconds before a start is worth a word
+FAST_SHUTDOWN_LIMIT = 20.0  # seconds from the SIGINT that ends a server to the SIGQUIT that it cannot put off
 WELCOME_LIMIT = 30.0  # seconds for a watcher to answer: it does nothing that takes long, but the machine may be busy
 
 # What the watcher and PostgreSQL see of our environment. The rest may hold secrets, and PG... settings meant for others.
@@ -179,6 +180,7 @@ def _job(place: Place, sockets: Path, lock: int, listener: int, *, fsync: bool) 
         "initdb": cluster.initdb_command(place, sockets, fsync=fsync),
         "server": cluster.server_command(place, sockets, fsync=fsync),
         "account": {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []},
+        "fast_shutdown": FAST_SHUTDOWN_LIMIT,
         "lock": lock,
         "listener": listener,
     }

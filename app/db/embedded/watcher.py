@@ -25,7 +25,6 @@ HELD = b"held\n"  # to a new holder: the server stays while you do
 FAILED = b"failed "  # to every holder, and a JSON text: why there will be no server
 READY = b"ready"  # from a holder: it has reached the server
 
-FAST_SHUTDOWN_LIMIT = 20.0  # seconds from SIGINT to SIGQUIT; never a SIGKILL, which leaves shared memory behind
 PAUSE = 0.2  # seconds before a server is started again
 LOG_LIMIT = 5_000_000  # bytes of a log file; one older file is kept
 LOG_TAIL = 12  # lines told to the holders when there will be no server
@@ -208,9 +207,10 @@ class Watcher:
         Path(self.job["socket"]).unlink(missing_ok=True)
         if self.child is not None:
             self.child.send_signal(signal.SIGINT)
-            signal.setitimer(signal.ITIMER_REAL, FAST_SHUTDOWN_LIMIT)
+            signal.setitimer(signal.ITIMER_REAL, self.job["fast_shutdown"])
 
     def _lose_patience(self) -> None:
+        # Never SIGKILL, which would leave its processes and shared memory behind.
         if self.child is not None:
             self.child.send_signal(signal.SIGQUIT)
 

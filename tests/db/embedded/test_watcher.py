@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.db import embedded
-from app.db.embedded import client
+from app.db.embedded import client, cluster
 from tests.db.embedded.holding import Holder, ask, lives, parent, place_of, poll, postmaster
 
 Start = Callable[[Path], Holder]
@@ -158,3 +158,25 @@ def test_a_first_start_that_is_killed_leaves_no_half_cluster(data_dir: Path, hol
     assert not place.unfinished.exists()
     with contextlib.closing(embedded.start(data_dir, fsync=False)) as server:
         assert ask(server.url, "SELECT 1") == 1
+
+
+def test_a_server_that_does_not_end_by_sigint_gets_sigquit_and_never_sigkill(
+    made_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for the server, which tells of the signals it gets: a real one obeys the first."""
+    told = made_dir / "told"
+    told.touch()
+    told.chmod(0o666)
+    script = (
+        f"trap 'echo INT >> {told}' INT; trap 'echo QUIT >> {told}; exit 0' QUIT;"
+        f" echo up >> {told}; while :; do sleep 0.02; done"
+    )
+    monkeypatch.setattr(client, "FAST_SHUTDOWN_LIMIT", 0.1)
+    monkeypatch.setattr(cluster, "server_command", lambda *_, **__: ["/bin/sh", "-c", script])
+    place = place_of(made_dir)
+    held = client._launch(place, fsync=False)
+    assert held is not None
+    poll(lambda: told.read_text() == "up\n")
+    held.close()
+    client.wait_until_stopped(place)
+    assert told.read_text() == "up\nINT\nQUIT\n"
