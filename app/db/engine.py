@@ -9,9 +9,10 @@ done. Before that, add `?prepared_statement_cache_size=0` to the URL, and no sta
 nothing of ours lives longer than its transaction, but LISTEN, which is a hint that polling does without.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -22,12 +23,13 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from app.clock import DatabaseClock
 from app.errors import DatabaseUnavailable
 
-__all__ = ["AsyncEngine", "connect", "create", "reach", "synchronise", "translated"]
+__all__ = ["AsyncEngine", "connect", "create", "create_for_migrations", "reach", "synchronise", "translated"]
 
 CONNECT_TIMEOUT = 5.0  # seconds; a server that lives answers in a hundredth of it, also across a continent
 STATEMENT_TIMEOUT = 10.0  # seconds; our slowest statement takes a tenth of it at a million operations
@@ -83,14 +85,9 @@ def create(url: str, pool_size: int) -> AsyncEngine:
         url: `postgresql://...`; with a driver in its scheme (`postgresql+asyncpg://`) too.
         pool_size: connections at most.
     """
-    cache_size = _address(url).cache_size
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        connect_args={
-            "async_creator_fn": lambda **_: connect(url),
-            "prepared_statement_cache_size": cache_size,
-            "prepared_statement_name_func": None if cache_size else lambda: "",
-        },
+        connect_args=_arguments(url, lambda **_: connect(url)),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
@@ -98,6 +95,24 @@ def create(url: str, pool_size: int) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "handle_error", _drop_what_is_useless)
     return engine
+
+
+def create_for_migrations(url: str) -> AsyncEngine:
+    """An engine with no pool and no time limit: an index of a large table takes its time."""
+    creator = partial(connect, url, command_timeout=None)
+    return create_async_engine(
+        "postgresql+asyncpg://", connect_args=_arguments(url, lambda **_: creator()), poolclass=NullPool
+    )
+
+
+def _arguments(url: str, creator: Callable[..., Coroutine[Any, Any, "asyncpg.Connection[Any]"]]) -> dict[str, Any]:
+    """How SQLAlchemy connects, and how it prepares: with a cache by names, or each time anew under no name."""
+    cache_size = _address(url).cache_size
+    return {
+        "async_creator_fn": creator,
+        "prepared_statement_cache_size": cache_size,
+        "prepared_statement_name_func": None if cache_size else lambda: "",
+    }
 
 
 async def connect(url: str, *, command_timeout: float | None = STATEMENT_TIMEOUT) -> "asyncpg.Connection[Any]":

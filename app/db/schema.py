@@ -12,12 +12,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, pool, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import app
-from app.db.engine import connect, translated
+from app.db.engine import AsyncEngine, create_for_migrations, translated
 from app.errors import DatabaseBehind
 
 # Whoever migrates holds this advisory lock until he commits, so that of two that start at once the second finds all
@@ -74,11 +73,7 @@ async def run(url: str, work: Callable[[Connection], None]) -> None:
     Raises:
         DatabaseUnavailable: the database cannot be reached, or another session holds a lock that is needed.
     """
-    engine = create_async_engine(
-        "postgresql+asyncpg://",
-        connect_args={"async_creator_fn": lambda **_: connect(url, command_timeout=None)},
-        poolclass=pool.NullPool,
-    )
+    engine = create_for_migrations(url)
     with translated():
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
