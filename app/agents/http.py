@@ -5,7 +5,9 @@ keep cookies or read proxies from the environment: a request goes to the transpo
 """
 
 import asyncio
+import errno
 import logging
+import os
 import ssl
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -57,13 +59,20 @@ class _Progress:
     def __init__(self) -> None:
         self._connecting = False
         self._sending = False
+        self._connected: Any = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        del info
         if event.endswith("send_request_headers.started"):
             self._sending = True
         elif event.startswith("connection."):
             self._connecting = True
+            if event == "connection.connect_tcp.complete":
+                self._connected = info["return_value"]
+
+    async def abandon(self) -> None:
+        """Closes a connection whose TLS handshake did not end: httpcore leaves it open when it is cancelled."""
+        if self.never_sent() and self._connected is not None:
+            await self._connected.aclose()
 
     def never_sent(self) -> bool:
         """Whether it certainly has sent nothing yet."""
@@ -116,7 +125,11 @@ async def _exchange(
         content=request.content,
         extensions={"trace": progress},
     )
-    response = await transport.handle_async_request(outgoing)
+    try:
+        response = await transport.handle_async_request(outgoing)
+    except BaseException:
+        await progress.abandon()
+        raise
     # Read as it came: a body that was packed though we asked for none is no JSON.
     stream = cast("httpx.AsyncByteStream", response.stream)
     try:
@@ -132,9 +145,12 @@ async def _exchange(
 
 def _reason(error: BaseException) -> str:
     """The deepest cause that the system gives a name to, in a line."""
-    causes = list(_causes(error))
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.strerror:
+    for cause in reversed(list(_causes(error))):
+        if not isinstance(cause, OSError) or cause.errno is None:
+            continue
+        if cause.errno in errno.errorcode and not isinstance(cause, ssl.SSLError):
+            return os.strerror(cause.errno)
+        if cause.strerror:  # of the name service, or of TLS
             return one_line(cause.strerror, 200)
     return one_line(str(error) or type(error).__name__, 200)
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import takewhile
 from urllib.parse import quote
 
 from app.saga.model import Json
@@ -101,10 +102,10 @@ class Redactor:
             value: the body as JSON.
             raw: its bytes. A body of more than `KEPT` is kept as the beginning of its text.
         """
-        clean = self.json(value)
         if len(raw) <= KEPT:
-            return clean
-        return f"{json.dumps(clean, ensure_ascii=False)[:KEPT]}{CUT}"
+            return self.json(value)
+        beginning = self.json(_beginning(value, [4 * KEPT]))
+        return f"{json.dumps(beginning, ensure_ascii=False)[:KEPT]}{CUT}"
 
     def body_text(self, raw: bytes) -> str | None:
         """A body that is no JSON as the attempts keep it: None where it is empty."""
@@ -137,6 +138,24 @@ class Redactor:
         if not _is_secret_name(name) or value is None or isinstance(value, bool):
             return self.json(value, depth)
         return REDACTED
+
+
+def _beginning(value: Json, room: list[int], depth: int = 0) -> Json:
+    """The beginning of a value, so that one of megabytes is not cleaned to its end when only that is kept.
+
+    Args:
+        room: how many characters there still are; counted down.
+    """
+    if isinstance(value, str):
+        room[0] -= len(value)
+        return value[: max(0, room[0] + len(value))]
+    room[0] -= 1
+    if depth == DEEPEST or not isinstance(value, dict | list):
+        return value if depth < DEEPEST else None
+    if isinstance(value, dict):
+        fields = takewhile(lambda _: room[0] > 0, value.items())
+        return {_beginning(name, room): _beginning(field, room, depth + 1) for name, field in fields}
+    return [_beginning(item, room, depth + 1) for item in takewhile(lambda _: room[0] > 0, value)]
 
 
 def one_line(text: str, length: int) -> str:
