@@ -39,6 +39,8 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     app.state.keys = Keys(context.settings.api_keys)
 
+    app.state.webhooks = webhooks.Webhooks(Room())
+
     async def revisions(ids: Collection[UUID]) -> Mapping[UUID, Seen]:
         return await reads.revisions(context.engine, ids)
 
@@ -61,8 +63,7 @@ def document() -> dict[str, Any]:
 
 def _with_routes() -> Api:
     app = _bare()
-    receiving = webhooks.Webhooks(Room())
-    app.router.routes.append(Route(webhooks.PATH, receiving.receive, methods=["POST"]))
+    app.router.routes.append(Route(webhooks.PATH, webhooks.receive, methods=["POST"]))
     for part in (operations, operators, events, stats, health, pages):
         app.include_router(part.router)
     return app

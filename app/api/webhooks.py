@@ -40,6 +40,12 @@ STATUS = {
 }
 
 
+async def receive(request: Request) -> Response:
+    """The route: one delivery."""
+    webhooks: Webhooks = request.app.state.webhooks
+    return await webhooks.receive(request)
+
+
 class Webhooks:
     """The webhooks of one process.
 
