@@ -197,7 +197,12 @@ async def persist(write: Callable[[], Awaitable[Result]]) -> Result:
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(DatabaseUnavailable), wait=wait_random_exponential(multiplier=0.1, max=2)
     )
-    result: Result = await retrying(write)
+
+    # tenacity awaits only what it sees to be a coroutine function; what makes one, as a lambda does, it does not see.
+    async def written() -> Result:
+        return await write()
+
+    result: Result = await retrying(written)
     return result
 
 
