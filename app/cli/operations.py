@@ -131,7 +131,7 @@ def retry(
 ) -> None:
     """Run an operation again now, or all that the filters name."""
     query = filters(status, external_id, order_id, source, phase, created_after, created_before)
-    body = {"note": note} if note else {}
+    body: dict[str, Json] = {"note": note} if note else {}
     with context.obj.remote() as remote:
         if chosen(operation_id, query):
             answer(remote.post(f"/operations/{operation_id}/retry", body, revision=revision), output)
@@ -225,14 +225,13 @@ def many(
     output: Output,
 ) -> None:
     """Acts on all that a query names, after a count and a question where a person can answer it."""
-    counted = remote.post(f"/operations/{action}", body | {"dry_run": True}, query)
-    if dry_run:
-        answer(counted, output)
-        return
-    if not yes:
+    if not dry_run and not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody can be asked here: add --yes, or --dry-run to count")
+        counted = remote.post(f"/operations/{action}", body | {"dry_run": True}, query)
         typer.confirm(f"{action} {counted['changed']} of {counted['matched']} operations?", abort=True, err=True)
+    if dry_run:
+        body["dry_run"] = True
     answer(remote.post(f"/operations/{action}", body, query), output)
 
 
