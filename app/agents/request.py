@@ -43,7 +43,7 @@ class Request:
     method: str
     url: str
     body: Json
-    target: str = field(repr=False)
+    target: httpx.URL = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
 
@@ -85,10 +85,10 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
     call = sending.call
     if isinstance(call, LocalCall):
         raise TypeError("a local step is run, not sent")
-    target = endpoint.base + fill(call.path, document)
+    url = endpoint.base + fill(call.path, document)
     value, content = (None, None) if call.method == "GET" else body_of(call.body, document)
     try:
-        httpx.URL(target)
+        target = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise RequestRefused(f"the path makes no URL: {error}") from error
     headers = endpoint.headers(content=content is not None)
@@ -99,7 +99,7 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
     return Request(
         agent=endpoint.name,
         method=call.method,
-        url=endpoint.redactor.text(target),
+        url=endpoint.redactor.text(url),
         body=None if content is None else endpoint.redactor.body(value, content),
         target=target,
         headers=headers,

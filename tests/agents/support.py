@@ -115,8 +115,8 @@ async def listening(connected: Connected) -> AsyncIterator[str]:
         handlers.add(task)
         try:
             await connected(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the caller has gone
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the caller has gone, or the test is over
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):

@@ -5,6 +5,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.agents.redact import DEEPEST, KEPT, REDACTED, Redactor, one_line
 
@@ -78,6 +80,21 @@ def test_other_fields_stay(redactor: Redactor, name: str) -> None:
 def test_secrets_and_cards_are_found_in_values_and_names_of_any_depth(redactor: Redactor) -> None:
     value = [{"s3cr3t-k3y": {"a": ["x s3cr3t-k3y"], "n": 4242424242424242, "t": 1767268800000}}]
     assert redactor.json(value) == [{REDACTED: {"a": [f"x {REDACTED}"], "n": REDACTED, "t": 1767268800000}}]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["s3cr3t-k3y", "a:b", ""]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["a", "token", "s3cr3t-k3y", "card"]), inner),
+    max_leaves=20,
+)
+
+
+@given(values)
+def test_no_value_shows_a_secret_and_cleaning_it_again_changes_nothing(value: Any) -> None:
+    redactor = Redactor(HEADERS)
+    clean = redactor.json(value)
+    assert "s3cr3t" not in json.dumps(clean)
+    assert redactor.json(clean) == clean
 
 
 def test_the_value_itself_is_left_as_it_is(redactor: Redactor) -> None:

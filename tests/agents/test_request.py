@@ -4,8 +4,11 @@ import base64
 import json
 import re
 from dataclasses import replace
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.agents import RequestRefused
 from app.agents.request import next_traceparent
@@ -21,8 +24,8 @@ PARENT = f"00-{TRACE}-b7ad6b7169203331-00"
 def test_the_base_urls_own_path_is_kept_in_front(base: str) -> None:
     sending = sending_of(replace(BUY, path="/purchases?mode=a/b"))
     request = agents_with(base).render(sending, document_of(sending), None)
-    assert request.target == "http://h/api/v1/purchases?mode=a/b"
-    assert request.url == request.target
+    assert str(request.target) == "http://h/api/v1/purchases?mode=a/b"
+    assert request.url == str(request.target)
 
 
 def test_a_call_has_the_headers_of_the_contract() -> None:
@@ -105,7 +108,7 @@ def test_what_is_recorded_and_shown_holds_no_credentials() -> None:
     request = agents.render(sending, document_of(sending, {"note": "k3y-of-ours p@ss-word", "t": "abc"}), None)
     assert request.headers["Authorization"] == f"Basic {base64.b64encode(b'user:p@ss-word').decode()}"
     assert request.url == "http://h/purchases?api_key=[redacted]&x=1"
-    assert request.target == "http://h/purchases?api_key=k3y-of-ours&x=1"
+    assert str(request.target) == "http://h/purchases?api_key=k3y-of-ours&x=1"
     assert request.body == {"note": "[redacted] [redacted]", "token": "[redacted]"}
     assert json.loads(request.content or b"") == {"note": "k3y-of-ours p@ss-word", "token": "abc"}
     assert "ss-word" not in repr(request)
@@ -119,6 +122,17 @@ def test_a_large_body_is_sent_whole_and_recorded_as_its_beginning() -> None:
     assert len(request.body) < 17_000
     assert request.body.startswith('["xxx')
     assert request.body.endswith("[cut]")
+
+
+@given(st.text(min_size=1).filter(lambda text: text not in {".", ".."}))
+def test_any_text_reaches_the_agent_as_exactly_one_segment(text: str) -> None:
+    """Trap: an order id of a shop is no path: `a/../b` must not become another purchase's address."""
+    sending = sending_of(replace(BUY, path="/p/{event.id}/cancel"))
+    request = agents_with("http://h/api").render(sending, document_of(sending, {"id": text}), None)
+    empty, api, purchases, segment, cancel = request.target.raw_path.decode("ascii").split("/")
+    assert (empty, api, purchases, cancel) == ("", "api", "p", "cancel")
+    assert unquote(segment) == text
+    assert not {"?", "#"} & set(segment)
 
 
 def test_a_path_that_makes_no_url_is_refused() -> None:
