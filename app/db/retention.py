@@ -31,11 +31,9 @@ SELECT id
 STRIP = (
     text("DELETE FROM attempts WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
     text("DELETE FROM history WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
-    text("""
-UPDATE events
-   SET payload = NULL, delivery_id = NULL, event_type = NULL
- WHERE bucket = :bucket AND operation_id = ANY(:ids) AND status = 'accepted'
-"""),
+    text(
+        "UPDATE events SET payload = NULL WHERE bucket = :bucket AND operation_id = ANY(:ids) AND status = 'accepted'"
+    ),
     text("""
 UPDATE operations
    SET steps = '[]', last_error = NULL, reason = NULL, traceparent = NULL, stripped_at = now()
