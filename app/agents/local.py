@@ -9,10 +9,11 @@ import importlib
 import inspect
 import json
 import logging
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from app.agents.answer import LARGEST_RESULT, LONGEST_RETRY_AFTER
@@ -45,19 +46,19 @@ def load(reference: str) -> LocalFunction:
     Raises:
         Unavailable: there is no such module or function, or it is no `async def`.
     """
-    directory = os.getcwd()  # noqa: PTH109 - as sys.path has it
+    directory = str(Path.cwd())
     if directory not in sys.path and "" not in sys.path:
         # Behind everything installed, so that a file there cannot take the place of a library.
         sys.path.append(directory)
     module, _, name = reference.partition(":")
     try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except AttributeError as error:
-        raise Unavailable(f"{module} has no {name}: {error}") from error
+        imported = importlib.import_module(module)
     except (Exception, SystemExit) as error:  # a module of one's own may fail in any way
         raise Unavailable(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        found: Any = attrgetter(name)(imported)
+    except AttributeError as error:
+        raise Unavailable(f"{module} has no {name}") from error
     if not inspect.iscoroutinefunction(found):
         raise Unavailable(f"{reference} is no async function")
     function: LocalFunction = found
