@@ -48,7 +48,7 @@ def test_no_tracked_file_names(what: str) -> None:
         for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1)
         if pattern.search(line)
     ]
-    assert found == []
+    assert found == [], "\n".join(found)
 
 
 @pytest.mark.parametrize("folder", ["app", "tools"])
@@ -66,7 +66,7 @@ def test_functions_are_short_enough_to_be_seen_whole(folder: str) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if (node.end_lineno or node.lineno) - node.lineno + 1 > LONGEST_FUNCTION
     ]
-    assert long == []
+    assert long == [], "\n".join(long)
 
 
 def test_money_is_never_a_fraction() -> None:
@@ -80,7 +80,7 @@ def test_money_is_never_a_fraction() -> None:
         or (isinstance(node, ast.Constant) and isinstance(node.value, float))
         or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
     ]
-    assert found == []
+    assert found == [], "\n".join(found)
 
 
 def test_the_saga_stands_on_the_standard_library_and_the_errors_alone() -> None:
@@ -91,7 +91,7 @@ def test_the_saga_stands_on_the_standard_library_and_the_errors_alone() -> None:
         if module.partition(".")[0] not in sys.stdlib_module_names
         if module != "app.errors" and not module.startswith("app.saga")
     ]
-    assert foreign == []
+    assert foreign == [], "\n".join(foreign)
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
@@ -131,7 +131,7 @@ def test_what_the_pages_point_to_exists() -> None:
         for target in pointed_to(page.read_text(encoding="utf-8"))
         if not (page.parent / target).exists() and not (ROOT / target).exists()
     ]
-    assert missing == []
+    assert missing == [], "\n".join(missing)
 
 
 def pointed_to(text: str) -> Iterator[str]:
