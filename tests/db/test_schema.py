@@ -1,6 +1,7 @@
 """The schema: migrated from nothing it is what the tables say, and one at a time migrates it."""
 
 import asyncio
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -121,5 +122,11 @@ async def test_a_database_that_cannot_be_reached_is_not_called_behind() -> None:
     await engine.dispose()
 
 
-def test_the_migrations_are_found_in_a_checkout() -> None:
+def test_the_migrations_are_found_in_a_checkout_and_in_an_installed_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (schema._scripts() / "env.py").is_file()
+    installed = tmp_path / "site-packages" / "app"
+    (installed / "_alembic" / "alembic").mkdir(parents=True)
+    monkeypatch.setattr(schema.app, "__file__", str(installed / "__init__.py"))
+    assert schema._scripts() == installed / "_alembic" / "alembic"
