@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+import app
 from app.db import schema
 from app.db.engine import AsyncEngine, connect, create
 from app.db.tables import OperationRow
@@ -128,5 +129,5 @@ def test_the_migrations_are_found_in_a_checkout_and_in_an_installed_wheel(
     assert (schema._scripts() / "env.py").is_file()
     installed = tmp_path / "site-packages" / "app"
     (installed / "_alembic" / "alembic").mkdir(parents=True)
-    monkeypatch.setattr(schema.app, "__file__", str(installed / "__init__.py"))
+    monkeypatch.setattr(app, "__file__", str(installed / "__init__.py"))
     assert schema._scripts() == installed / "_alembic" / "alembic"
