@@ -9,6 +9,7 @@ import typer
 
 from app.cli.output import Output, OutputOption, as_json, as_lines, data, say
 from app.settings import Scope
+from app.settings.service import key_name_fault
 
 # So that a key that leaked into a text can be found and told from others.
 PREFIX = "mg_"
@@ -31,6 +32,9 @@ def new(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make an API key: print it, this once, and the TOML to paste into the config file."""
+    fault = key_name_fault(name)
+    if fault is not None:
+        raise typer.BadParameter(fault, param_hint="--name")
     key, sha256 = make()
     if output is Output.TABLE:
         data(f"{key}\n\n{toml(name, scope, sha256)}")

@@ -13,6 +13,7 @@ _FIELDS = (
     "source",
     "external_id",
     "order_id",
+    "amount",
     "saga",
     "phase",
     "status",
@@ -47,9 +48,8 @@ def money(amount: int, currency: str) -> str:
 
 def show_operation(operation: Json, attempts: Sequence[Json], history: Sequence[Json]) -> None:
     """One operation with all that has become of it."""
-    shown = {name: operation[name] for name in _FIELDS if operation[name] is not None} | {
-        "amount": money(operation["amount"], operation["currency"])
-    }
+    readable = operation | {"amount": money(operation["amount"], operation["currency"])}
+    shown = {name: readable[name] for name in _FIELDS if readable[name] is not None}
     width = max(map(len, shown))
     for name, value in shown.items():
         data(f"{name.ljust(width)}  {printable(value)}")

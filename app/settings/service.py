@@ -70,7 +70,7 @@ def read_api_keys(tables: list[Table]) -> tuple[ApiKey, ...]:
     keys = []
     for table in tables:
         key = ApiKey(
-            name=table.text("name", check=_name_fault),
+            name=table.text("name", check=key_name_fault),
             scope=table.word("scope", Scope),
             sha256=table.text("sha256", check=_sha256_fault).lower(),
         )
@@ -81,7 +81,8 @@ def read_api_keys(tables: list[Table]) -> tuple[ApiKey, ...]:
     return tuple(keys)
 
 
-def _name_fault(name: str) -> str | None:
+def key_name_fault(name: str) -> str | None:
+    """What is wrong with the name of an API key."""
     return None if _KEY_NAME.fullmatch(name) else "must have from 1 to 63 characters, and no control characters"
 
 

@@ -22,7 +22,7 @@ _CLEARED = ("MAKEGOOD_CONFIG", "MAKEGOOD_URL", "MAKEGOOD_KEY", "DATABASE_URL")
 def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment, without what would configure the command, and with what is given."""
     kept = {name: value for name, value in os.environ.items() if name not in _CLEARED}
-    return kept | {"PYTHONPATH": str(ROOT)} | dict(given or {})
+    return kept | dict(given or {})
 
 
 class Running:

@@ -31,3 +31,9 @@ def test_key_for_a_program(makegood: Makegood, output: str) -> None:
 
 def test_unknown_scope_is_a_mistake(makegood: Makegood) -> None:
     assert makegood("key", "new", "--name", "a", "--scope", "admin").status == 2
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "x" * 64])
+def test_name_that_the_config_would_not_take_is_a_mistake(makegood: Makegood, name: str) -> None:
+    said = makegood("key", "new", "--name", name, "--scope", "read")
+    assert (said.status, said.out) == (2, "")

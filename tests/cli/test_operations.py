@@ -233,7 +233,7 @@ def test_service_that_is_not_there_is_unavailable(makegood: Makegood) -> None:
 
 
 @pytest.mark.usefixtures("service")
-@pytest.mark.parametrize("url", ["127.0.0.1:8080", "http://["])
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "http://127.0.0.1:port"])
 def test_what_is_no_url_is_a_mistake(makegood: Makegood, url: str) -> None:
     assert makegood("operations", "--url", url, "show", ID).status == 2
 

@@ -61,14 +61,6 @@ def test_taken_port_is_told(folder: Path) -> None:
     assert (run.out, [str(port) in line for line in run.err]) == ([], [True])
 
 
-def test_database_that_is_not_there_is_unavailable(folder: Path) -> None:
-    url = "postgresql://nobody@127.0.0.1:1/none"
-    for command in ("serve", "migrate"):
-        (folder / "makegood.toml").write_text(f'[database]\nurl = "{url}"\n{CONFIG}', encoding="utf-8")
-        with running(command, "--config", "makegood.toml", cwd=folder) as run:
-            assert (run.wait(), run.out) == (5, [])
-
-
 def test_migrate_can_be_run_again(folder: Path) -> None:
     for _ in range(2):
         with running("migrate", cwd=folder) as run:

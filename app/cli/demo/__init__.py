@@ -39,7 +39,9 @@ def demo(
     ] = 8080,
 ) -> None:
     """Run everything on this machine: embedded PostgreSQL, a payment provider, a supplier, sample payments."""
-    status = run(_demo(data_dir.absolute(), port, once=once))
+    # What the samples bring about on purpose stands in the table; the log's warnings would tear it apart.
+    logging.disable(logging.WARNING)
+    status = run(_demo(data_dir, port, once=once))
     if status is not ExitStatus.OK:
         raise typer.Exit(status)
 
@@ -58,7 +60,7 @@ async def _demo(data_dir: Path, port: int, *, once: bool) -> ExitStatus:
         await asyncio.wait({serving, playing}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             playing.cancel()  # somebody has stopped the service, and with it the demo
-        elif once:
+        elif once or playing.exception() is not None:
             # As from outside: the service drains and closes its database before this process ends.
             os.kill(os.getpid(), signal.SIGTERM)
         status = (await asyncio.gather(playing, return_exceptions=True))[0]
@@ -75,12 +77,11 @@ def _status(result: ExitStatus | BaseException) -> ExitStatus:
 
 
 async def _play(stage: Stage, url: str, *, once: bool) -> ExitStatus:
-    # What the samples bring about on purpose stands in the table; the log's warnings would tear it apart.
-    logging.getLogger().setLevel(logging.ERROR)
     announce(url)
     stage.psp.webhook_url = f"{url}/webhooks/shop"
     console = Console(soft_wrap=False)
     async with Client(url, stage.keys.read, stage.began) as client:
+        await client.begin()
         await _settle(stage, url, client, console)
         status = await _report(stage, client, console)
     if not once:

@@ -112,7 +112,7 @@ def write(path: Path, *, host: str, port: int, data_dir: Path, psp: str, supplie
     text = _TEMPLATE.format(
         host=_quoted(host),
         port=port,
-        data_dir=_quoted(str(data_dir)),
+        data_dir=_quoted(str(data_dir.absolute())),  # the file may be used from anywhere
         read=keys.toml("demo-read", "read", read_hash),
         operate=keys.toml("demo-operate", "operate", operate_hash),
         secret=_quoted(secret),
