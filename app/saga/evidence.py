@@ -27,31 +27,23 @@ def with_step(operation: Operation, step: str, **changes: Any) -> Operation:
 
 def sent(sendings: Sendings, now: datetime) -> Sendings:
     """One more sending goes out at `now`; until its answer comes it may have arrived."""
-    return replace(
-        sendings,
-        count=sendings.count + 1,
-        first_at=sendings.first_at or now,
-        last_at=now,
-        out=True,
-    )
+    return replace(sendings, count=sendings.count + 1, last_at=now, out=True)
 
 
 def answered(sendings: Sendings, answer: Answer) -> Sendings:
     """The sending that was out has its answer. It speaks for itself alone, not for the sendings before it."""
     settled = replace(sendings, out=False)
+    unseen = isinstance(answer, StepUnavailable) and not answer.arrived
+    if sendings.out and not unseen:
+        settled = replace(settled, first_at=sendings.first_at or sendings.last_at)
     match answer:
         case StepUnknown():
             return replace(settled, unknown=sendings.unknown + 1)
         case StepRejected():
             return replace(settled, refused=True, conflict=False)
-        case StepUnavailable(error=error, arrived=arrived):
-            # What the agent never saw neither starts the key's lifetime nor takes an earlier 409 back.
-            seen_before = arrived or not sendings.out or sendings.unknown or sendings.first_at != sendings.last_at
-            return replace(
-                settled,
-                conflict=error.status == CONFLICT or (sendings.conflict and not arrived),
-                first_at=sendings.first_at if seen_before else None,
-            )
+        case StepUnavailable(error=error):
+            # What the agent never saw does not take an earlier 409 back.
+            return replace(settled, conflict=error.status == CONFLICT or (sendings.conflict and unseen))
         case _:
             return settled
 

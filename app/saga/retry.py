@@ -30,8 +30,11 @@ def retry_at(policy: RetryPolicy, attempt: int, now: datetime, jitter: float, as
 
 
 def key_expired(sendings: Sendings, limits: Limits, now: datetime) -> bool:
-    """Whether an unknown call may not be repeated any more: the repetition could end after the key is forgotten."""
-    if not sendings.unknown or sendings.first_at is None:
+    """Whether a call may not be repeated any more: the repetition could end after its key is forgotten.
+
+    That matters where an earlier sending may have taken effect: it is unknown, or a 409 has said that it is running.
+    """
+    if not (sendings.unknown or sendings.conflict) or sendings.first_at is None:
         return False
     return now + limits.timeout > sendings.first_at + limits.key_lifetime
 

@@ -372,6 +372,15 @@ class TestKeyLifetime:
         play.claim()
         assert play.begin() is None
 
+    def test_a_call_that_a_409_said_was_running_is_not_repeated_after_it(self) -> None:
+        """Trap: the call that ran was carried out; by the next repetition its key is forgotten, and it is bought twice."""
+        play = Play(self.LONG)
+        play.run(unavailable(409))
+        play.wait(24 * HOUR)
+        play.claim()
+        assert play.begin() is None
+        assert play.state("purchase") is StepStatus.UNKNOWN
+
     def test_what_was_surely_not_carried_out_is_repeated_after_it(self) -> None:
         play = Play(self.LONG)
         play.run(unavailable())
