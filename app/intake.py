@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import assert_never
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from app.clock import Clock
@@ -16,9 +17,11 @@ from app.db.store import Store
 from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
 from app.errors import InvalidRequest, NotAllowed, NotFound
-from app.providers.reading import Delivery, Ignored, Payment, Reading, Unreadable, read
+from app.providers import Delivery
+from app.providers.reading import Ignored, Payment, Reading, Unreadable, read
 from app.saga.creation import new_operation
-from app.saga.model import Json, Saga, compact_json
+from app.saga.definition import Saga
+from app.saga.model import Json, Operation, compact_json
 from app.settings import Source
 
 REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
@@ -131,33 +134,22 @@ class Intake:
         now: datetime,
         known_as: UUID | None = None,
     ) -> Arrival:
-        operation, status, detail = None, EventStatus.ACCEPTED, None
+        operation = None
         match reading:
             case Payment():
+                status, detail = EventStatus.ACCEPTED, None
                 said = [reading.external_id, reading.order_id, reading.amount, reading.currency]
                 id_ = known_as or event_id(source.identity, "payment", reading.delivery_id, *said)
-                saga = self._sagas_by_name[source.saga]
-                operation = new_operation(
-                    operation_id(source.identity, reading.external_id),
-                    saga,
-                    await self._sagas.store(saga),
-                    source=source.name,
-                    external_id=reading.external_id,
-                    order_id=reading.order_id,
-                    amount=reading.amount,
-                    currency=reading.currency,
-                    occurred_at=reading.occurred_at,
-                    event_id=id_,
-                    traceparent=traceparent,
-                    now=now,
-                )
+                operation = await self._operation(source, reading, id_, traceparent, now)
             case Ignored():
+                status, detail = EventStatus.IGNORED, None
                 which = reading.delivery_id or _digest(body)
                 id_ = known_as or event_id(source.identity, "ignored", which, reading.event_type)
-                status = EventStatus.IGNORED
             case Unreadable():
-                id_ = event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
                 status, detail = EventStatus.UNPROCESSABLE, reading.detail
+                id_ = event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
+            case _:
+                assert_never(reading)
         return Arrival(
             id=id_,
             bucket=bucket_of(operation.id if operation else id_, self._store.buckets),
@@ -171,6 +163,26 @@ class Intake:
             payload=body,
             operation=operation,
             transition=uuid4(),
+        )
+
+    async def _operation(
+        self, source: Source, payment: Payment, event: UUID, traceparent: str | None, now: datetime
+    ) -> Operation:
+        """What a payment makes, if it is new."""
+        saga = self._sagas_by_name[source.saga]
+        return new_operation(
+            operation_id(source.identity, payment.external_id),
+            saga,
+            await self._sagas.store(saga),
+            source=source.name,
+            external_id=payment.external_id,
+            order_id=payment.order_id,
+            amount=payment.amount,
+            currency=payment.currency,
+            occurred_at=payment.occurred_at,
+            event_id=event,
+            traceparent=traceparent,
+            now=now,
         )
 
 

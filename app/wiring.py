@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 
 from app.agents import Agents
 from app.api.context import Context
@@ -19,7 +20,7 @@ from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
 from app.intake import Intake
 from app.settings import Settings
-from app.worker.runner import Runner
+from app.worker.runner import Runner, parts_of
 
 logger = logging.getLogger(__name__)
 
@@ -90,37 +91,28 @@ async def build(settings: Settings, role: Role) -> Service:
         await schema.check(engine)
         clock = DatabaseClock()
         await synchronise(engine, clock)
-        sagas = Sagas(engine, settings.limits())
+        keeping_time = asyncio.create_task(_keep_time(engine, clock), name="clock")
+        closing.callback(keeping_time.cancel)
         store = Store(url, await schema.buckets(engine), clock)
         closing.push_async_callback(store.close)
         wakeup = Wakeup(url)
-        await wakeup.start()
+        wakeup.start()
         closing.push_async_callback(wakeup.stop)
-        intake = Intake(engine, store, sagas, settings.sagas, clock, wakeup)
-        control = Control(engine, store, sagas, clock, wakeup)
-        runner = None
-        if role is not Role.API:
-            agents = Agents(settings.agents, clock)
-            closing.push_async_callback(agents.aclose)
-            runner = Runner(
-                settings, engine=engine, store=store, sagas=sagas, agents=agents, clock=clock, wakeup=wakeup
-            )
-        keeping_time = asyncio.create_task(_keep_time(engine, clock), name="clock")
-        closing.callback(keeping_time.cancel)
-
-        async def readiness() -> None:
-            await schema.check(engine)
-
+        sagas = Sagas(engine, settings.limits())
         context = Context(
             settings=settings,
             engine=engine,
             clock=clock,
             sagas=sagas,
-            intake=intake,
-            control=control,
-            readiness=readiness,
+            intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup),
+            control=Control(engine, store, sagas, clock, wakeup),
+            readiness=partial(schema.check, engine),
         )
-        if runner is not None:
+        runner = None
+        if role is not Role.API:
+            agents = Agents(settings.agents, clock)
+            closing.push_async_callback(agents.aclose)
+            runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup)
             runner.start()
         return Service(url, context, runner, closing.pop_all())
 

@@ -15,7 +15,8 @@ from typing import NoReturn
 
 from app.agents.document import EVALUATION_ERRORS, compiled
 from app.agents.redact import DEEPEST
-from app.saga.model import Json, LastError, Lookup, Outcome
+from app.saga.definition import Lookup
+from app.saga.model import Json, LastError, Outcome
 from app.saga.signals import Found, LookupAnswered, StepDone, StepRejected, StepUnavailable, StepUnknown
 
 StepAnswer = StepDone | StepRejected | StepUnavailable | StepUnknown

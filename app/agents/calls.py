@@ -15,7 +15,8 @@ from app.agents.request import Endpoint, Request, render
 from app.clock import Clock
 from app.saga import Sending
 from app.saga.compensate import nothing_there
-from app.saga.model import Action, Json, LastError, Lookup, Outcome
+from app.saga.definition import Lookup
+from app.saga.model import Action, Json, LastError, Outcome
 from app.saga.signals import Answer, StepDone, StepRejected, StepUnavailable, StepUnknown
 from app.settings import Agent
 

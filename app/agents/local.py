@@ -21,7 +21,8 @@ from app.agents.calls import Exchange
 from app.agents.redact import Redactor, one_line
 from app.clock import Clock
 from app.errors import Rejected, Unavailable
-from app.saga.model import Json, LastError, LocalCall, Outcome
+from app.saga.definition import LocalCall
+from app.saga.model import Json, LastError, Outcome
 from app.saga.signals import StepDone, StepRejected, StepUnavailable
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ import httpx
 from app.agents.document import RequestRefused, body_of, fill
 from app.agents.redact import Redactor
 from app.saga import Sending
-from app.saga.model import Json, LocalCall
+from app.saga.definition import LocalCall
+from app.saga.model import Json
 from app.settings import Agent
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?")

@@ -9,8 +9,7 @@ from sqlmodel import col
 from app.db.engine import AsyncEngine, translated
 from app.db.tables import SagaRow
 from app.errors import NotFound
-from app.saga.definition import from_json, hash_of, to_json
-from app.saga.model import Limits, Saga
+from app.saga.definition import Limits, Saga, from_json, hash_of, to_json
 
 # The definition goes in and out as its text: the hash is of these very bytes.
 ADD = text(

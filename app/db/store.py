@@ -114,15 +114,17 @@ class Store:
         attempt: AttemptEnd | None = None,
         expired_before: datetime | None = None,
         receipt: OperatorReceipt | None = None,
+        at: datetime | None = None,
     ) -> bool:
         """Writes a decision if the operation is still the one it was made on; whether it has landed.
 
-        Where it has not, the caller loads the operation and decides again. Raises DatabaseUnavailable.
+        Where it has not, the caller loads the operation and decides again. `at` is when it was decided, where the
+        caller has told that already. Raises DatabaseUnavailable.
         """
         decision = Decision(
             id=uuid4(),
             operation_id=transition.before.id,
-            at=self._clock.now(),
+            at=at or self._clock.now(),
             transition=transition,
             actor=actor,
             note=note,

@@ -6,19 +6,9 @@ So money goes back, by the first step's undo, only when no forward effect is lef
 from dataclasses import replace
 from datetime import datetime
 
+from app.saga.definition import Saga, Step
 from app.saga.evidence import answered, with_step
-from app.saga.model import (
-    Action,
-    HeldReason,
-    LastError,
-    Operation,
-    Outcome,
-    Saga,
-    Status,
-    Step,
-    StepState,
-    StepStatus,
-)
+from app.saga.model import Action, HeldReason, LastError, Operation, Outcome, Status, StepState, StepStatus
 from app.saga.retry import retry_at, settled_at
 from app.saga.signals import Answer, StepDone, StepRejected, StepUnavailable, StepUnknown
 

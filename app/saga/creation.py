@@ -3,7 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from app.saga.model import Action, Operation, Phase, Saga, Status, StepState, StepStatus
+from app.saga.definition import Saga
+from app.saga.model import Operation, StepState, StepStatus
 
 
 def new_operation(
@@ -38,22 +39,10 @@ def new_operation(
         saga=saga.name,
         saga_hash=saga_hash,
         event_id=event_id,
-        phase=Phase.PURCHASE,
-        status=Status.PENDING,
-        reason=None,
-        held_reason=None,
         step=rest[0].name if rest else payment.name,
-        action=Action.DO,
-        attempt=0,
-        revision=1,
-        lease=0,
         next_run_at=now,
-        complete_by=None,
-        locked_by=None,
         deadline=now + saga.deadline,
-        cancel_requested_at=None,
         occurred_at=occurred_at,
-        last_error=None,
         steps=(
             StepState(payment.name, StepStatus.DONE, did=True),
             *(StepState(step.name) for step in rest),
@@ -61,5 +50,4 @@ def new_operation(
         traceparent=traceparent,
         created_at=now,
         updated_at=now,
-        finished_at=None,
     )

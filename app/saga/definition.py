@@ -1,15 +1,121 @@
-"""A saga as the JSON that is stored beside its operations, once by its hash.
+"""The saga as it is defined: its steps, their calls, what they may cost in time; and the JSON that is stored of it.
 
-An operation keeps the saga it began with, also when the configuration changes under it.
+An operation keeps the saga it began with, also when the configuration changes under it: so the definition is stored
+beside the operations, once by its hash.
 """
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from app.saga.model import Call, HttpCall, LocalCall, Lookup, RetryPolicy, Saga, Step
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a call is made in all, and how long the waits between are (without jitter)."""
+
+    maximum_attempts: int
+    initial_interval: timedelta
+    backoff_coefficient: float
+    maximum_interval: timedelta
+
+
+DEFAULT_RETRY = RetryPolicy(5, timedelta(seconds=1), 2.0, timedelta(minutes=1))
+DEFAULT_UNDO_RETRY = RetryPolicy(20, timedelta(seconds=1), 2.0, timedelta(minutes=5))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """A declared HTTP call. `body` is a JMESPath over the call's document; None sends the whole document."""
+
+    agent: str
+    method: str
+    path: str
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCall:
+    """A Python function `module:name` that runs in the transaction which records the step."""
+
+    local: str
+    timeout: timedelta = timedelta(seconds=10)
+
+
+Call = HttpCall | LocalCall
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A declared question whether a step was carried out. `done` is a JMESPath over the answer's body."""
+
+    agent: str
+    method: str
+    path: str
+    body: str | None = None
+    done: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a saga. The first one has no `do`: it is the payment.
+
+    `undo` None with `undo_needed` means that it cannot be undone; without, that it need not be.
+    """
+
+    name: str
+    do: Call | None = None
+    undo: Call | None = None
+    undo_needed: bool = True
+    lookup: Lookup | None = None
+    retry: RetryPolicy = DEFAULT_RETRY
+    undo_retry: RetryPolicy = DEFAULT_UNDO_RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an agent promises about time.
+
+    Args:
+        timeout: how long one attempt may take.
+        key_lifetime: how long the agent remembers an idempotency key.
+        in_flight: how long after it was sent a call may still take effect there.
+    """
+
+    timeout: timedelta = timedelta(seconds=10)
+    key_lifetime: timedelta = timedelta(hours=24)
+    in_flight: timedelta = timedelta(minutes=1)
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Saga:
+    """The steps of a saga in their order, and its deadlines.
+
+    `limits` are facts about the agents as the configuration has them today. They are not part of what an operation
+    keeps, so they are neither stored nor hashed.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    deadline: timedelta = timedelta(hours=24)
+    undo_deadline: timedelta = timedelta(days=7)
+    limits: Mapping[str, Limits] = field(default_factory=dict, compare=False)
+
+    def index(self, name: str) -> int:
+        """The place of the step of that name. Raises KeyError where there is none."""
+        for place, step in enumerate(self.steps):
+            if step.name == name:
+                return place
+        raise KeyError(name)
+
+    def limits_of(self, call: Call | Lookup) -> Limits:
+        """What the agent of a call promises about time; the defaults where it is not configured any more."""
+        return DEFAULT_LIMITS if isinstance(call, LocalCall) else self.limits.get(call.agent, DEFAULT_LIMITS)
 
 
 def to_json(saga: Saga) -> str:

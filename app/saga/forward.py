@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from app.saga.compensate import compensate
+from app.saga.definition import Saga
 from app.saga.evidence import answered, given_up, with_step
-from app.saga.model import Action, LastError, Operation, Phase, Reason, Saga, Status, StepState, StepStatus
+from app.saga.model import Action, LastError, Operation, Phase, Reason, Status, StepState, StepStatus
 from app.saga.retry import retry_at, settled_at
 from app.saga.signals import (
     Answer,

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from app.errors import IllegalSignal
 from app.saga.compensate import compensate, hold, next_undo, refund_overdue, undo_answered
+from app.saga.definition import Saga
 from app.saga.evidence import late_evidence
 from app.saga.forward import (
     advance_to_next,
@@ -31,7 +32,6 @@ from app.saga.model import (
     Operation,
     Outcome,
     Phase,
-    Saga,
     Status,
     StepStatus,
     Transition,

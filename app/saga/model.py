@@ -4,9 +4,8 @@ The members of each StrEnum are the words that the API, the tables and the logs 
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -88,118 +87,6 @@ class Outcome(StrEnum):
     CRASHED = "crashed"
 
 
-# --- the saga: what was asked for ---
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often a call is made in all, and how long the waits between are (without jitter)."""
-
-    maximum_attempts: int
-    initial_interval: timedelta
-    backoff_coefficient: float
-    maximum_interval: timedelta
-
-
-DEFAULT_RETRY = RetryPolicy(5, timedelta(seconds=1), 2.0, timedelta(minutes=1))
-DEFAULT_UNDO_RETRY = RetryPolicy(20, timedelta(seconds=1), 2.0, timedelta(minutes=5))
-
-
-@dataclass(frozen=True, slots=True)
-class HttpCall:
-    """A declared HTTP call. `body` is a JMESPath over the call's document; None sends the whole document."""
-
-    agent: str
-    method: str
-    path: str
-    body: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LocalCall:
-    """A Python function `module:name` that runs in the transaction which records the step."""
-
-    local: str
-    timeout: timedelta = timedelta(seconds=10)
-
-
-Call = HttpCall | LocalCall
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """A declared question whether a step was carried out. `done` is a JMESPath over the answer's body."""
-
-    agent: str
-    method: str
-    path: str
-    body: str | None = None
-    done: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a saga. The first one has no `do`: it is the payment.
-
-    `undo` None with `undo_needed` means that it cannot be undone; without, that it need not be.
-    """
-
-    name: str
-    do: Call | None = None
-    undo: Call | None = None
-    undo_needed: bool = True
-    lookup: Lookup | None = None
-    retry: RetryPolicy = DEFAULT_RETRY
-    undo_retry: RetryPolicy = DEFAULT_UNDO_RETRY
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an agent promises about time.
-
-    Args:
-        timeout: how long one attempt may take.
-        key_lifetime: how long the agent remembers an idempotency key.
-        in_flight: how long after it was sent a call may still take effect there.
-    """
-
-    timeout: timedelta = timedelta(seconds=10)
-    key_lifetime: timedelta = timedelta(hours=24)
-    in_flight: timedelta = timedelta(minutes=1)
-
-
-DEFAULT_LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Saga:
-    """The steps of a saga in their order, and its deadlines.
-
-    `limits` are facts about the agents as the configuration has them today. They are not part of what an operation
-    keeps, so they are neither stored nor hashed.
-    """
-
-    name: str
-    steps: tuple[Step, ...]
-    deadline: timedelta = timedelta(hours=24)
-    undo_deadline: timedelta = timedelta(days=7)
-    limits: Mapping[str, Limits] = field(default_factory=dict, compare=False)
-
-    def index(self, name: str) -> int:
-        """The place of the step of that name. Raises KeyError where there is none."""
-        for place, step in enumerate(self.steps):
-            if step.name == name:
-                return place
-        raise KeyError(name)
-
-    def limits_of(self, call: Call | Lookup) -> Limits:
-        """What the agent of a call promises about time; the defaults where it is not configured any more."""
-        return DEFAULT_LIMITS if isinstance(call, LocalCall) else self.limits.get(call.agent, DEFAULT_LIMITS)
-
-
-# --- the operation: what has become of it ---
-
-
 @dataclass(frozen=True, slots=True)
 class LastError:
     """The last failure. `kind` is `rejected`, `unavailable`, `unknown` or `crashed`."""
@@ -255,7 +142,7 @@ class StepState:
     undo: Sendings = NO_SENDINGS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One payment on its way to be made good.
 
@@ -280,27 +167,27 @@ class Operation:
     saga: str
     saga_hash: str
     event_id: UUID
-    phase: Phase
-    status: Status
-    reason: Reason | None
-    held_reason: HeldReason | None
+    phase: Phase = Phase.PURCHASE
+    status: Status = Status.PENDING
+    reason: Reason | None = None
+    held_reason: HeldReason | None = None
     step: str
-    action: Action
-    attempt: int
-    revision: int
-    lease: int
-    next_run_at: datetime | None
-    complete_by: datetime | None
-    locked_by: str | None
+    action: Action = Action.DO
+    attempt: int = 0
+    revision: int = 1
+    lease: int = 0
+    next_run_at: datetime | None = None
+    complete_by: datetime | None = None
+    locked_by: str | None = None
     deadline: datetime
-    cancel_requested_at: datetime | None
-    occurred_at: datetime | None
-    last_error: LastError | None
+    cancel_requested_at: datetime | None = None
+    occurred_at: datetime | None = None
+    last_error: LastError | None = None
     steps: tuple[StepState, ...]
-    traceparent: str | None
+    traceparent: str | None = None
     created_at: datetime
     updated_at: datetime
-    finished_at: datetime | None
+    finished_at: datetime | None = None
     last_run_at: datetime | None = None
 
     @property

@@ -5,17 +5,10 @@ from datetime import datetime
 
 from app.errors import InvalidRequest, NotAllowed
 from app.saga.compensate import compensate, next_undo
+from app.saga.definition import Saga
 from app.saga.evidence import given_up, with_step
 from app.saga.forward import advance_to_next, evidence_needed, stop_reason, turn
-from app.saga.model import (
-    Action,
-    Operation,
-    Phase,
-    Reason,
-    Saga,
-    Status,
-    StepStatus,
-)
+from app.saga.model import Action, Operation, Phase, Reason, Status, StepStatus
 from app.saga.retry import key_expired, settled_at
 from app.saga.signals import CancelRequested, Resolved, StepResolved
 
@@ -95,6 +88,8 @@ def cancel(saga: Saga, operation: Operation, signal: CancelRequested, now: datet
         raise _refuse(operation, "cancel")
     if succeeded and not signal.undo_succeeded:
         raise NotAllowed('the purchase has succeeded; send {"undo_succeeded": true} to undo it and give the money back')
+    if not operation.steps:
+        raise NotAllowed("what is known of its steps was emptied by retention: it can only be refunded by hand")
     if not succeeded and (operation.phase is Phase.REFUND or operation.cancel_requested_at is not None):
         return None
     asked = replace(operation, cancel_requested_at=now)

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from app.saga.model import Limits, RetryPolicy, Sendings
+from app.saga.definition import Limits, RetryPolicy
+from app.saga.model import Sendings
 
 
 def interval(policy: RetryPolicy, attempt: int) -> timedelta:

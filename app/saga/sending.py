@@ -4,23 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.saga.compensate import compensate, hold, next_undo, refund_overdue, undo_from
+from app.saga.definition import Call, LocalCall, Lookup, Saga, Step
 from app.saga.evidence import sent, with_step
 from app.saga.forward import advance_to_next, evidence_needed, no_more_to_learn, stop_reason, turn
-from app.saga.model import (
-    Action,
-    Call,
-    HeldReason,
-    LocalCall,
-    Lookup,
-    Operation,
-    Phase,
-    Saga,
-    Sendings,
-    Step,
-    StepStatus,
-    Transition,
-    idempotency_key,
-)
+from app.saga.model import Action, HeldReason, Operation, Phase, Sendings, StepStatus, Transition, idempotency_key
 from app.saga.retry import key_expired
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.saga.model import HttpCall, Lookup, Saga, Step
+from app.saga.definition import HttpCall, Lookup, Saga, Step
 from app.settings.expressions import EVERYTHING, NOTHING, Reads, placeholders, reads
 from app.settings.model import Settings
 

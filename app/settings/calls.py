@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-from app.saga.model import Call, HttpCall, LocalCall, Lookup
+from app.saga.definition import Call, HttpCall, LocalCall, Lookup
 from app.settings.document import Table, did_you_mean
 from app.settings.expressions import expression_fault, path_fault
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from app.saga.model import Limits, Saga
+from app.saga.definition import Limits, Saga
 
 
 class Scope(StrEnum):

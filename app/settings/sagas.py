@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from app.saga.model import DEFAULT_RETRY, DEFAULT_UNDO_RETRY, Limits, RetryPolicy, Saga, Step
+from app.saga.definition import DEFAULT_RETRY, DEFAULT_UNDO_RETRY, Limits, RetryPolicy, Saga, Step
 from app.settings.calls import read_call, read_lookup
 from app.settings.document import Table
 from app.settings.names import step_name

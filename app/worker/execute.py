@@ -18,6 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from app.agents import Agents, Exchange, RequestRefused, SlotUnavailable
 from app.clock import Clock
+from app.db.engine import AsyncEngine
 from app.db.journal import AttemptEnd, AttemptStart
 from app.db.local import LocalTransactions
 from app.db.operations import Claimed
@@ -25,18 +26,8 @@ from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance, prepare
-from app.saga.model import (
-    Action,
-    Json,
-    LastError,
-    LocalCall,
-    Operation,
-    Outcome,
-    Saga,
-    Status,
-    Transition,
-    call_document,
-)
+from app.saga.definition import LocalCall, Saga
+from app.saga.model import Action, Json, LastError, Operation, Outcome, Status, Transition, call_document
 from app.saga.signals import Answer, Deferred, LateAnswer, StepRejected, StepUnavailable
 from app.worker.lease import Lease, Leases
 from app.worker.local import run_in_transaction
@@ -50,6 +41,7 @@ Result = TypeVar("Result")
 class Parts:
     """What an execution works with."""
 
+    engine: AsyncEngine
     store: Store
     sagas: Sagas
     agents: Agents
@@ -127,8 +119,8 @@ class Execution:
                     exchange = await agents.call(request, sending)
                 else:
                     exchange = _not_sent()
-        except SlotUnavailable:
-            return await self.defer(operation, clock.now() + self.parts.slot_wait)
+        except SlotUnavailable as error:
+            return await self.defer(operation, error.until)
         return await self.finish(sending.operation, sending, exchange.answer, self.end_of(exchange))
 
     async def begin(self, sending: Sending, request: Json) -> bool:
@@ -153,8 +145,12 @@ class Execution:
         return AttemptEnd(self._lease.number, exchange.outcome, exchange.response, self.parts.clock.now())
 
     async def defer(self, operation: Operation, until: datetime) -> Operation | None:
-        """Gives the claim back uncounted, as nothing was sent."""
-        transition = advance(self.saga, operation, Deferred(until), self.parts.clock.now(), random.random())
+        """Gives the claim back uncounted, as nothing was sent.
+
+        Those that one open breaker puts off come back spread over a poll interval, not all in one moment.
+        """
+        spread = until + self.parts.slot_wait * random.random()
+        transition = advance(self.saga, operation, Deferred(spread), self.parts.clock.now(), random.random())
         if transition is not None and await self._record(transition):
             return transition.after
         return None

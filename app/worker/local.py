@@ -11,7 +11,8 @@ from app.db.local import LocalTransaction, OrderBusy, RolledBack
 from app.db.store import Decision
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance
-from app.saga.model import LastError, LocalCall, Operation, Outcome, Transition
+from app.saga.definition import LocalCall
+from app.saga.model import LastError, Operation, Outcome, Transition
 from app.saga.signals import StepDone, StepUnavailable
 
 if TYPE_CHECKING:

@@ -6,12 +6,14 @@ from datetime import timedelta
 
 from app.clock import Clock
 from app.db.engine import AsyncEngine
-from app.db.retention import drop_events, strip_finished
+from app.db.retention import drop_events, drop_receipts, strip_finished
 from app.errors import DatabaseUnavailable
 from app.settings import Retention
 
 logger = logging.getLogger(__name__)
 
+# How long an operator's call with an `Idempotency-Key` is answered the same again.
+RECEIPTS_KEPT = timedelta(hours=48)
 # What has been kept for weeks may be kept ten minutes longer.
 INTERVAL = timedelta(minutes=10)
 
@@ -28,6 +30,8 @@ class Sweeper:
         """Sweeps until nothing is left to sweep; returns the rows that were touched."""
         touched = 0
         while rows := await drop_events(self._engine, self._clock.now() - self._retention.events):
+            touched += rows
+        while rows := await drop_receipts(self._engine, self._clock.now() - RECEIPTS_KEPT):
             touched += rows
         kept = self._retention.finished
         while kept is not None and (rows := await strip_finished(self._engine, self._clock.now() - kept)):

@@ -34,48 +34,43 @@ def worker_name() -> str:
     return f"worker-{secrets.token_hex(4)}"
 
 
+def parts_of(
+    settings: Settings, engine: AsyncEngine, store: Store, sagas: Sagas, agents: Agents, clock: Clock
+) -> Parts:
+    """What the duties of one worker process share."""
+    return Parts(
+        engine=engine,
+        store=store,
+        sagas=sagas,
+        agents=agents,
+        local=LocalTransactions(engine, store.buckets, settings.database.pool_size),
+        leases=Leases(store, clock, settings.worker.lease),
+        clock=clock,
+        worker=worker_name(),
+        slot_wait=settings.worker.poll_interval,
+        draining=asyncio.Event(),
+    )
+
+
 class Runner:
     """All duties of one worker process."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        engine: AsyncEngine,
-        store: Store,
-        sagas: Sagas,
-        agents: Agents,
-        clock: Clock,
-        wakeup: Wakeup,
-    ) -> None:
-        self.name = worker_name()
-        worker = settings.worker
+    def __init__(self, settings: Settings, parts: Parts, wakeup: Wakeup) -> None:
+        self.name = parts.worker
         self._settings = settings
-        self._leases = Leases(store, clock, worker.lease)
-        self._supervisor = Supervisor(store, sagas, clock, self.name)
-        self._sweeper = Sweeper(engine, settings.retention, clock)
-        self._draining = asyncio.Event()
-        self._parts = Parts(
-            store=store,
-            sagas=sagas,
-            agents=agents,
-            local=LocalTransactions(engine, store.buckets, settings.database.pool_size),
-            leases=self._leases,
-            clock=clock,
-            worker=self.name,
-            slot_wait=worker.poll_interval,
-            draining=self._draining,
-        )
+        self._parts = parts
+        self._supervisor = Supervisor(parts.store, parts.sagas, parts.clock, parts.worker)
+        self._sweeper = Sweeper(parts.engine, settings.retention, parts.clock)
         self._claimer = Claimer(
-            store,
-            self._leases,
-            clock,
+            parts.store,
+            parts.leases,
+            parts.clock,
             wakeup,
             self._carry_out,
-            worker=self.name,
-            concurrency=worker.concurrency,
-            lease=worker.lease,
-            poll_interval=worker.poll_interval,
+            worker=parts.worker,
+            concurrency=settings.worker.concurrency,
+            lease=settings.worker.lease,
+            poll_interval=settings.worker.poll_interval,
         )
         self._claiming: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
@@ -85,14 +80,14 @@ class Runner:
         interval = self._settings.worker.poll_interval
         self._claiming = self._duty(self._claimer.run(), "claim")
         self._duties = [
-            self._duty(self._leases.run(), "heartbeat"),
+            self._duty(self._parts.leases.run(), "heartbeat"),
             self._duty(self._supervisor.run(interval), "supervise"),
             self._duty(self._sweeper.run(), "retention"),
         ]
 
     def drain(self) -> None:
         """Takes no new claims; the calls that are out come to their end."""
-        self._draining.set()
+        self._parts.draining.set()
         if self._claiming is not None:
             self._claiming.cancel()
 

@@ -9,8 +9,7 @@ from sqlalchemy import text
 from app.db.engine import AsyncEngine, connect, create
 from app.db.sagas import Sagas
 from app.errors import DatabaseUnavailable, NotFound
-from app.saga.definition import hash_of, to_json
-from app.saga.model import Limits
+from app.saga.definition import Limits, hash_of, to_json
 from tests.builders import purchase_saga
 
 TODAY = {"supplier": Limits(timeout=timedelta(seconds=3))}

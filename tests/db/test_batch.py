@@ -1,0 +1,123 @@
+"""Group commit: who shares a flush, who fails alone, and who is answered when."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from app.db.batch import GroupCommit
+from app.db.writer import PoisonedBatch, Writer
+from app.errors import DatabaseUnavailable
+
+
+class Flushes:
+    """A flush that a test opens and closes, and that remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.begun = asyncio.Event()
+
+    async def __call__(self, _writer: Writer, items: Sequence[str]) -> list[str]:
+        self.batches.append(list(items))
+        self.begun.set()
+        await self.open.wait()
+        if "poison" in items:
+            raise PoisonedBatch from ValueError("poison")
+        return [item.upper() for item in items]
+
+
+def group(
+    flushes: Flushes, *, key: Callable[[str], object] | None = None, most_waiting: int = 100
+) -> GroupCommit[str, str]:
+    writer = Writer("postgresql://nobody@127.0.0.1:1/none")
+    return GroupCommit(writer, flushes, most=10, key=key, most_waiting=most_waiting)
+
+
+async def test_what_arrives_while_a_batch_is_flushed_is_the_next_batch() -> None:
+    flushes = Flushes()
+    commit = group(flushes)
+    flushes.open.clear()
+    first = asyncio.create_task(commit.submit("a"))
+    await flushes.begun.wait()
+    others = [asyncio.create_task(commit.submit(item)) for item in "bcd"]
+    await asyncio.sleep(0)
+    flushes.open.set()
+    assert await asyncio.gather(first, *others) == ["A", "B", "C", "D"]
+    assert flushes.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_a_full_batch_leaves_the_rest_to_the_next() -> None:
+    flushes = Flushes()
+    commit = group(flushes)
+    await asyncio.gather(*(commit.submit(str(number)) for number in range(25)))
+    assert [len(batch) for batch in flushes.batches] == [10, 10, 5]
+
+
+async def test_a_caller_that_goes_away_does_not_cancel_the_batch() -> None:
+    """Trap 42: the client of one request disconnects in the middle of the commit that carries others."""
+    flushes = Flushes()
+    commit = group(flushes)
+    flushes.open.clear()
+    gone = asyncio.create_task(commit.submit("gone"))
+    await flushes.begun.wait()
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    stays = asyncio.create_task(commit.submit("stays"))
+    flushes.open.set()
+    assert await stays == "STAYS"
+    assert flushes.batches == [["gone"], ["stays"]]
+
+
+async def test_one_poisoned_row_fails_alone() -> None:
+    """Trap 41: one row of two hundred is refused, and the others are answered by their own outcome."""
+    flushes = Flushes()
+    commit = group(flushes)
+    results = await asyncio.gather(
+        *(commit.submit(item) for item in ["a", "b", "poison", "c", "d"]), return_exceptions=True
+    )
+    assert [result for result in results if isinstance(result, str)] == ["A", "B", "C", "D"]
+    assert isinstance(results[2], ValueError)
+
+
+async def test_two_items_of_one_key_never_share_a_batch_and_keep_their_order() -> None:
+    flushes = Flushes()
+    commit = group(flushes, key=lambda item: item[0])
+    results = await asyncio.gather(*(commit.submit(item) for item in ["a1", "a2", "b1", "a3"]))
+    assert results == ["A1", "A2", "B1", "A3"]
+    assert flushes.batches == [["a1", "b1"], ["a2"], ["a3"]]
+
+
+async def test_too_much_waiting_is_refused_before_memory_grows() -> None:
+    flushes = Flushes()
+    commit = group(flushes, most_waiting=2)
+    flushes.open.clear()
+    first = asyncio.create_task(commit.submit("a"))
+    await flushes.begun.wait()
+    waiting = [asyncio.create_task(commit.submit(item)) for item in "bc"]
+    await asyncio.sleep(0)
+    with pytest.raises(DatabaseUnavailable):
+        await commit.submit("d")
+    flushes.open.set()
+    assert await asyncio.gather(first, *waiting) == ["A", "B", "C"]
+
+
+async def test_a_database_that_is_away_is_told_to_each_caller() -> None:
+    async def away(_writer: Writer, _items: Sequence[str]) -> list[str]:
+        raise DatabaseUnavailable("away")
+
+    commit = GroupCommit(Writer("postgresql://nobody@127.0.0.1:1/none"), away, most=10)
+    results = await asyncio.gather(*(commit.submit(item) for item in "abc"), return_exceptions=True)
+    assert all(isinstance(result, DatabaseUnavailable) for result in results)
+
+
+async def test_a_server_that_is_not_there_is_unavailable_after_the_time_for_resending() -> None:
+    writer = Writer("postgresql://nobody@127.0.0.1:1/none", resend_for=0.05)
+
+    async def work(_connection: object, _resent: bool) -> None:
+        raise AssertionError("there is no connection")
+
+    with pytest.raises(DatabaseUnavailable):
+        await writer.transaction(work)

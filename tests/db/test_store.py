@@ -1,0 +1,348 @@
+"""The one door: who wins a race at it, and what is written when an answer is lost on the wire."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from app.db import operations
+from app.db import store as stores
+from app.db.engine import create
+from app.db.journal import AttemptEnd, AttemptStart
+from app.db.operations import Claim, Claimed
+from app.db.sagas import Sagas
+from app.db.store import Store, crashed
+from app.db.tables import EventStatus
+from app.db.writer import Writer
+from app.errors import DatabaseUnavailable
+from app.saga import Sending, advance, prepare
+from app.saga.model import Action, Operation, Outcome, Status, Transition
+from app.saga.signals import CancelRequested, LeaseExpired, StepDone
+from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
+
+Result = TypeVar("Result")
+LEASE = timedelta(seconds=30)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture
+async def store(database_url: str, clock: FixedClock) -> AsyncIterator[Store]:
+    engine = create(database_url, 1)
+    await Sagas(engine, {}).store(purchase_saga())
+    await engine.dispose()
+    store = Store(database_url, 1, clock)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+def claim_of(most: int = 10, worker: str = "worker-1") -> Claim:
+    return Claim(uuid4(), 0, most, worker, NOW, NOW + LEASE)
+
+
+async def claimed(store: Store, external_id: str = "pay_1") -> Operation:
+    """A stored operation under a claim of worker-1."""
+    await store.ingest(arrival_of(operation_for(external_id)))
+    [one] = await store.claim(claim_of())
+    return one.operation
+
+
+async def begun(store: Store, operation: Operation) -> Operation:
+    """The operation with its first call on record."""
+    sending = prepare(purchase_saga(), operation, NOW)
+    assert isinstance(sending, Sending)
+    assert await store.begin(sending.operation, start_of(sending, operation))
+    return sending.operation
+
+
+def start_of(sending: Sending, operation: Operation) -> AttemptStart:
+    request = {"method": "POST", "url": "http://supplier/purchases", "body": None}
+    action, attempt = sending.action, sending.attempt
+    return AttemptStart(
+        operation.id, operation.lease, sending.step, action, attempt, sending.key, "worker-1", request, NOW
+    )
+
+
+def done(operation: Operation) -> Transition:
+    transition = advance(purchase_saga(), operation, StepDone({"ref": "A"}), NOW, 0.5)
+    assert transition is not None
+    return transition
+
+
+async def test_a_hundred_deliveries_of_one_payment_make_one_operation(store: Store, database: Any) -> None:
+    arrival = arrival_of(operation_for())
+    stored = await asyncio.gather(*(store.ingest(replace(arrival, transition=uuid4())) for _ in range(100)))
+    assert sorted(one.status for one in stored) == [EventStatus.ACCEPTED] + [EventStatus.DUPLICATE] * 99
+    assert await database.fetchval("SELECT count(*) FROM operations") == 1
+    assert await database.fetchval("SELECT deliveries FROM events") == 100
+    assert await database.fetchval("SELECT count(*) FROM history") == 1
+
+
+async def test_the_loser_of_a_race_between_processes_sees_the_winners_row(
+    store: Store, database_url: str, clock: FixedClock, database: Any
+) -> None:
+    """Trap 34: insert-or-select in one statement gives the loser no row, though it exists."""
+    other = Store(database_url, 1, clock)
+    for number in range(20):
+        arrival = arrival_of(operation_for(f"pay_{number}"))
+        both = await asyncio.gather(store.ingest(arrival), other.ingest(replace(arrival, transition=uuid4())))
+        assert sorted(one.status for one in both) == [EventStatus.ACCEPTED, EventStatus.DUPLICATE]
+    await other.close()
+    assert await database.fetchval("SELECT count(*) FROM operations") == 20
+
+
+async def test_two_different_events_of_one_payment_make_one_operation(store: Store, database: Any) -> None:
+    """Trap 33: the provider tells of one payment by several events, each with an id of its own."""
+    first = await store.ingest(arrival_of(operation_for(), delivery_id="msg_1"))
+    second = await store.ingest(arrival_of(operation_for(), delivery_id="msg_2"))
+    assert (first.status, second.status) == (EventStatus.ACCEPTED, EventStatus.DUPLICATE)
+    assert await database.fetchval("SELECT count(*) FROM operations") == 1
+    assert await database.fetchval("SELECT count(*) FROM events") == 2
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_known_payment_with_another_amount_is_a_conflict_and_changes_nothing(
+    store: Store, database: Any, together: bool
+) -> None:
+    """Trap 32: first 19.99 EUR, then 29.99 EUR for the same payment; the first stands, the second is for a human."""
+    right, wrong = arrival_of(operation_for()), arrival_of(operation_for(amount=2999), delivery_id="msg_2")
+    if together:
+        first, second = await asyncio.gather(store.ingest(right), store.ingest(wrong))
+    else:
+        first, second = await store.ingest(right), await store.ingest(wrong)
+    assert (first.status, second.status) == (EventStatus.ACCEPTED, EventStatus.CONFLICT)
+    assert second.detail == "the payment is known with another amount 2999, known as 1999"
+    assert await database.fetchval("SELECT amount FROM operations") == 1999
+
+
+async def test_a_row_that_the_database_refuses_fails_alone(store: Store, database: Any) -> None:
+    """Trap 41: 20 webhooks in one transaction, one of them against a constraint; the other 19 are stored."""
+    good = [arrival_of(operation_for(f"pay_{number}")) for number in range(19)]
+    bad = arrival_of(operation_for("bad", amount=-1))
+    results = await asyncio.gather(*(store.ingest(one) for one in [*good[:9], bad, *good[9:]]), return_exceptions=True)
+    assert isinstance(results[9], asyncpg.CheckViolationError)
+    assert [one.status for one in results if not isinstance(one, BaseException)] == [EventStatus.ACCEPTED] * 19
+    assert await database.fetchval("SELECT count(*) FROM operations") == 19
+
+
+async def test_a_claim_takes_its_batch_and_no_lock_more(store: Store, database: Any, database_url: str) -> None:
+    """Traps 43 and 45: LIMIT ignored on a nested loop, and advisory locks taken on every row that was looked at."""
+    await asyncio.gather(*(store.ingest(arrival_of(operation_for(f"pay_{number}"))) for number in range(100)))
+    other = await asyncpg.connect(database_url)
+    await database.execute("SET enable_hashjoin = off")
+    async with database.transaction():
+        taken = await operations.claim(database, claim_of(5), resent=False)
+        assert len(taken) == 5
+        free = await other.fetch("SELECT id FROM operations WHERE status = 'pending' FOR UPDATE SKIP LOCKED")
+        advisory = await other.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+    await other.close()
+    assert len(free) == 95
+    assert advisory == 0
+
+
+async def test_eight_workers_take_each_operation_once(store: Store, database_url: str, clock: FixedClock) -> None:
+    await asyncio.gather(*(store.ingest(arrival_of(operation_for(f"pay_{number}"))) for number in range(200)))
+    others = [Store(database_url, 1, clock) for _ in range(8)]
+
+    async def take_all(one: Store, worker: str) -> list[Claimed]:
+        taken: list[Claimed] = []
+        while batch := await one.claim(claim_of(7, worker)):
+            taken += batch
+        return taken
+
+    taken = await asyncio.gather(*(take_all(one, f"worker-{place}") for place, one in enumerate(others)))
+    for one in others:
+        await one.close()
+    ids = [claimed.operation.id for batch in taken for claimed in batch]
+    assert len(ids) == len(set(ids)) == 200
+
+
+async def test_a_claim_counts_the_attempt_and_renews_lease_and_revision(store: Store, database: Any) -> None:
+    """Trap 28: counted at the claim, so that a payload that kills its process is counted as well."""
+    operation = await claimed(store)
+    assert (operation.status, operation.attempt, operation.lease, operation.revision) == (Status.PROCESSING, 1, 1, 2)
+    assert (operation.failure_count, operation.complete_by, operation.next_run_at) == (0, NOW + LEASE, None)
+    history = await database.fetch("SELECT revision, from_status, to_status, actor FROM history ORDER BY revision")
+    assert [tuple(row) for row in history] == [
+        (1, None, "pending", "source:shop"),
+        (2, "pending", "processing", "worker-1"),
+    ]
+
+
+async def test_a_call_is_on_record_before_its_answer(store: Store, database: Any) -> None:
+    """Trap 1: a crash between call and record must leave a trace of the call."""
+    operation = await begun(store, await claimed(store))
+    attempt = await database.fetchrow("SELECT * FROM attempts")
+    assert attempt["outcome"] is None
+    assert attempt["idempotency_key"] == f"{operation.id}:purchase:do"
+    stored = await store.load(operation.id)
+    assert stored == operation
+
+
+async def test_of_two_decisions_on_one_revision_one_lands(store: Store, database: Any) -> None:
+    """Trap 25: a cancel and a completion at the same instant have one order; the loser decides again."""
+    operation = await begun(store, await claimed(store))
+    cancel = advance(purchase_saga(), operation, CancelRequested(), NOW, 0.5)
+    assert cancel is not None
+    end = AttemptEnd(operation.lease, Outcome.DONE, None, NOW)
+    landed = [
+        await store.record(cancel, actor="key:shop"),
+        await store.record(done(operation), actor="worker-1", attempt=end),
+    ]
+    assert landed == [True, False]
+    assert await database.fetchval("SELECT outcome FROM attempts") is None
+    again = await store.load(operation.id)
+    assert again is not None
+    assert again.cancel_requested_at is not None
+    assert await store.record(done(again), actor="worker-1", attempt=end)
+    final = await store.load(operation.id)
+    assert final is not None
+    assert (final.phase, final.reason) == ("refund", "cancelled")
+
+
+async def test_a_worker_whose_lease_was_taken_over_changes_nothing(store: Store, clock: FixedClock) -> None:
+    """Trap 21: the zombie wakes up and writes by its old lease."""
+    operation = await begun(store, await claimed(store))
+    clock.advance(LEASE * 2)
+    expired = advance(purchase_saga(), operation, LeaseExpired(), clock.now(), 0.5)
+    assert expired is not None
+    assert await store.record(
+        expired, actor="supervisor", attempt=crashed(operation, clock.now()), expired_before=clock.now()
+    )
+    assert not await store.record(done(operation), actor="worker-1")
+    assert not await store.begin(operation, start_for(operation))
+    assert await store.heartbeat([(operation.id, operation.lease)], clock.now() + LEASE) == set()
+
+
+def start_for(operation: Operation) -> AttemptStart:
+    return AttemptStart(operation.id, operation.lease, "purchase", Action.DO, 1, "key", "worker-1", {}, NOW)
+
+
+async def test_a_heartbeat_that_comes_between_makes_the_end_of_the_lease_void(store: Store, clock: FixedClock) -> None:
+    """Trap 27: a supervisor must not act on its list, but on the row as it is when it acts."""
+    operation = await begun(store, await claimed(store))
+    clock.advance(LEASE * 2)
+    assert [one.id for one in await store.expired(0, 10)] == [operation.id]
+    noticed = clock.now()
+    decided = advance(purchase_saga(), operation, LeaseExpired(), noticed, 0.5)
+    assert decided is not None
+    assert await store.heartbeat([(operation.id, operation.lease)], noticed + LEASE) == {operation.id}
+    assert not await store.record(decided, actor="supervisor", expired_before=noticed)
+    assert await store.expired(0, 10) == []
+    kept = await store.load(operation.id)
+    assert kept == operation
+
+
+async def test_an_answer_wins_over_the_crash_that_was_assumed_and_never_the_other_way(
+    store: Store, database: Any
+) -> None:
+    operation = await begun(store, await claimed(store))
+    await store.end_attempt(operation.id, crashed(operation, NOW))
+    answer = AttemptEnd(operation.lease, Outcome.DONE, {"status": 200, "body": "\x00"}, NOW)
+    await store.end_attempt(operation.id, answer)
+    await store.end_attempt(operation.id, crashed(operation, NOW))
+    assert await database.fetchval("SELECT outcome FROM attempts") == "done"
+    assert await database.fetchval("SELECT response FROM attempts") is not None
+
+
+class LosesTheFirstAnswer(Writer):
+    """A writer whose first commit lands while the answer to it is lost on the wire."""
+
+    lost = False
+
+    async def _once(
+        self, work: Callable[["asyncpg.Connection[Any]", bool], Awaitable[Result]], *, resent: bool
+    ) -> Result:
+        result = await super()._once(work, resent=resent)
+        if not self.lost:
+            self.lost = True
+            raise DatabaseUnavailable("lost")
+        return result
+
+
+@pytest.fixture
+async def lossy(database_url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    """A second store on the same database, each of whose writers loses its first answer."""
+    monkeypatch.setattr(stores, "Writer", LosesTheFirstAnswer)
+    store = Store(database_url, 1, clock)
+    yield store
+    await store.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_found_and_not_made_twice(
+    store: Store, lossy: Store, database: Any
+) -> None:
+    """Trap 9: connection lost during COMMIT; a blind redo writes twice, giving up loses what was answered."""
+    found = await lossy.ingest(arrival_of(operation_for()))
+    assert found.status is EventStatus.ACCEPTED
+    [one] = await lossy.claim(claim_of())
+    sending = prepare(purchase_saga(), one.operation, NOW)
+    assert isinstance(sending, Sending)
+    assert await lossy.begin(sending.operation, start_of(sending, one.operation))
+    assert await lossy.record(done(sending.operation), actor="worker-1")
+    stored = await store.load(one.operation.id)
+    assert stored is not None
+    assert (stored.status, stored.revision, stored.attempt) == (Status.SUCCEEDED, 3, 0)
+    assert [row["revision"] for row in await database.fetch("SELECT revision FROM history ORDER BY 1")] == [1, 2, 3]
+    assert await database.fetchval("SELECT count(*) FROM attempts") == 1
+
+
+async def test_a_connection_that_is_killed_in_the_middle_is_made_again(store: Store, database: Any) -> None:
+    """A failover: what was under way is sent again on a new connection, once."""
+    await store.ingest(arrival_of(operation_for("pay_1")))
+    await database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    assert (await store.ingest(arrival_of(operation_for("pay_2")))).status is EventStatus.ACCEPTED
+    assert await database.fetchval("SELECT count(*) FROM operations") == 2
+
+
+async def test_a_deadlocks_victim_is_sent_again(store: Store, database: Any) -> None:
+    """Trap 52: another session locks the rows in the other order; whoever loses, both decisions land."""
+    first, second = sorted(
+        [await claimed(store, "pay_1"), await claimed(store, "pay_2")], key=lambda operation: operation.id
+    )
+    await database.execute("SET deadlock_timeout = '10s'")
+    lock = "SELECT 1 FROM operations WHERE id = $1 FOR UPDATE"
+    async with database.transaction():
+        await database.execute(lock, second.id)
+        recording = [asyncio.create_task(store.record(done(one), actor="worker-1")) for one in (first, second)]
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not await database.fetchval(waiting):
+            await asyncio.sleep(0)
+        await database.execute(lock, first.id)
+    assert await asyncio.gather(*recording) == [True, True]
+
+
+async def test_operations_of_several_buckets_are_written_side_by_side(database_url: str, clock: FixedClock) -> None:
+    engine = create(database_url, 1)
+    await Sagas(engine, {}).store(purchase_saga())
+    await engine.dispose()
+    store = Store(database_url, 4, clock)
+    arrivals = [arrival_of(operation_for(f"pay_{number}"), buckets=4) for number in range(40)]
+    found = await asyncio.gather(*(store.ingest(arrival) for arrival in arrivals))
+    assert {one.status for one in found} == {EventStatus.ACCEPTED}
+    taken = [one for bucket in range(4) for one in await store.claim(replace(claim_of(40), bucket=bucket))]
+    assert len(taken) == 40
+    assert await store.heartbeat([(one.operation.id, 1) for one in taken], NOW + LEASE) == {
+        one.operation.id for one in taken
+    }
+    landed = await asyncio.gather(*(store.record(done(one.operation), actor="worker-1") for one in taken))
+    await store.close()
+    assert all(landed)

@@ -1,0 +1,15 @@
+"""The world of a journey."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.road.world import World, world_of
+
+
+@pytest.fixture
+async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
+    """The partners, listening, beside an empty database; the test starts the service."""
+    async with world_of(tmp_path, database_url) as world:
+        yield world
