@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.saga import Sending
-from app.saga.model import Action, Limits, Operation, Phase, Saga, Status, StepStatus
+from app.saga.definition import Limits, LocalCall, Saga
+from app.saga.model import Action, Operation, Phase, Status, StepStatus
 from app.saga.signals import StepDone, StepRejected
 from tests.saga.stage import done, rejected
 
@@ -132,6 +133,7 @@ def assert_laws(saga: Saga, operation: Operation, agents: Agents) -> None:
             assert book.bought, f"{step.name} counts as done, and never was"
     if operation.status is Status.SUCCEEDED:
         assert refunds == 0
+        assert operation.cancel_requested_at is None
         assert all(book.live == 1 for book in agents.books[1:])
     if operation.status is Status.REFUNDED:
         assert refunds == 1, "refunded, and the money is not back"
@@ -156,6 +158,9 @@ def assert_may_be_sent(saga: Saga, sending: Sending, agents: Agents) -> None:
     else:
         assert operation.phase is Phase.PURCHASE
         assert operation.cancel_requested_at is None
+        state = operation.state_of(sending.step)
+        assert sending.action is Action.LOOKUP or not state.do.refused, "nothing is sent after a refusal"
+        assert isinstance(sending.call, LocalCall) or state.status is StepStatus.UNKNOWN
         assert place > 0
         for earlier in range(1, place):
             assert agents.books[earlier].live == 1, f"{sending.step} goes out before {saga.steps[earlier].name} is done"

@@ -6,22 +6,16 @@ from uuid import UUID
 
 from app.saga import Sending, advance, prepare
 from app.saga.creation import new_operation
+from app.saga.definition import HttpCall, Limits, LocalCall, Lookup, RetryPolicy, Saga, Step
 from app.saga.model import (
     CLAIMABLE,
     FINAL,
     Action,
-    HttpCall,
     LastError,
-    Limits,
-    LocalCall,
-    Lookup,
     Operation,
     Outcome,
     Phase,
-    RetryPolicy,
-    Saga,
     Status,
-    Step,
     StepStatus,
     Transition,
 )

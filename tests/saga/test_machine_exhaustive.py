@@ -12,7 +12,8 @@ import pytest
 
 from app.errors import NotAllowed
 from app.saga import Sending, advance, prepare
-from app.saga.model import CLAIMABLE, SETTLED, Action, Limits, LocalCall, Operation, Saga, Sendings, Status, Transition
+from app.saga.definition import Limits, LocalCall, Saga, Step
+from app.saga.model import CLAIMABLE, SETTLED, Action, Operation, Sendings, Status, Transition
 from app.saga.signals import (
     Answer,
     CancelRequested,
@@ -158,8 +159,8 @@ def answered(saga: Saga, world: World, sending: Sending) -> Iterator[World]:
     lost = replace(world, sending=None)
     if sending.action is Action.LOOKUP:
         bought = world.agents.books[place].live > 0
-        for answer in (found() if bought else absent(), unclear()):
-            yield told(saga, lost, answer)
+        yield told(saga, lost, found() if bought else absent())
+        yield told(saga, lost, unclear())
         return
     sent = sending.operation.last_run_at
     assert sent is not None
@@ -222,6 +223,8 @@ def explore(saga: Saga, *, cancels: int, retries: int, crashes: int, waits: int)
         assert_row_rules(operation)
         assert_laws(saga, operation, world.agents)
         after = list(moves(saga, world))
+        if operation.status is Status.SUCCEEDED:
+            assert world.now < operation.deadline
         if operation.status in SETTLED:
             ends.add(operation.status)
         else:
@@ -235,7 +238,12 @@ def explore(saga: Saga, *, cancels: int, retries: int, crashes: int, waits: int)
 
 
 QUICK_TO_FORGET = Limits(timeout=SECOND, key_lifetime=4 * SECOND, in_flight=SECOND)
-ONCE = {"attempts": 1, "undo_attempts": 1}
+
+
+def once(name: str, **options: bool) -> Step:
+    """A step whose calls are not repeated."""
+    return step(name, attempts=1, undo_attempts=1, **options)
+
 
 # The smallest search below has some 600 worlds; a saga that stops at its first call has a dozen.
 FEWEST_WORLDS = 500
@@ -250,10 +258,10 @@ SAGAS: dict[str, tuple[Saga, dict[str, int]]] = {
         saga_of(step("buy", attempts=1, undo_attempts=2), refund_attempts=1),
         {"crashes": 1},
     ),
-    "two crashes": (saga_of(step("buy", **ONCE), refund_attempts=1), {"crashes": 2}),
-    "a deadline and a crash": (saga_of(step("buy", **ONCE), refund_attempts=1), {"crashes": 1, "waits": 1}),
+    "two crashes": (saga_of(once("buy"), refund_attempts=1), {"crashes": 2}),
+    "a deadline and a crash": (saga_of(once("buy"), refund_attempts=1), {"crashes": 1, "waits": 1}),
     "a lookup, a crash and a cancel": (
-        saga_of(step("buy", lookup=True, **ONCE), refund_attempts=1),
+        saga_of(once("buy", lookup=True), refund_attempts=1),
         {"crashes": 1, "cancels": 1},
     ),
     "a lookup, calls that are repeated, and a deadline": (
@@ -261,7 +269,7 @@ SAGAS: dict[str, tuple[Saga, dict[str, int]]] = {
         {"waits": 1},
     ),
     "an operator's retry and a crash": (
-        saga_of(step("buy", **ONCE), refund_attempts=1),
+        saga_of(once("buy"), refund_attempts=1),
         {"crashes": 1, "retries": 1},
     ),
     "refunds that are repeated, an operator's retry and a crash": (
@@ -281,19 +289,19 @@ SAGAS: dict[str, tuple[Saga, dict[str, int]]] = {
         {"cancels": 1, "retries": 1},
     ),
     "two steps and a crash": (
-        saga_of(step("one", **ONCE), step("two", **ONCE), refund_attempts=1),
+        saga_of(once("one"), once("two"), refund_attempts=1),
         {"crashes": 1},
     ),
     "three steps, a cancel and a deadline": (
-        saga_of(step("one", **ONCE), step("two", **ONCE), step("three", **ONCE), refund_attempts=1),
+        saga_of(once("one"), once("two"), once("three"), refund_attempts=1),
         {"cancels": 1, "waits": 1},
     ),
     "a step that cannot be undone, and one that need not be": (
-        saga_of(step("one", undo=False, **ONCE), step("two", undo=False, undo_needed=False, **ONCE), refund_attempts=1),
+        saga_of(once("one", undo=False), once("two", undo=False, undo_needed=False), refund_attempts=1),
         {"crashes": 1, "cancels": 1},
     ),
     "a local step among others": (
-        saga_of(step("one", **ONCE), step("two", local=True, **ONCE), step("three", **ONCE), refund_attempts=1),
+        saga_of(once("one"), once("two", local=True), once("three"), refund_attempts=1),
         {"cancels": 1, "crashes": 1},
     ),
 }
