@@ -20,7 +20,8 @@ from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.errors import NotAllowed, NotFound, RevisionMoved
 from app.saga import advance
-from app.saga.model import Operation, Phase, Saga, Status, Transition
+from app.saga.definition import Saga
+from app.saga.model import Operation, Phase, Status, Transition
 from app.saga.operator import STANDING
 from app.saga.signals import CancelRequested, RetryRequested, Signal
 
@@ -95,7 +96,7 @@ class Control:
             if if_match is not None and not if_match(operation.revision):
                 raise RevisionMoved(f"the operation is at revision {operation.revision}")
             saga = await self._sagas.get(operation.saga_hash)
-            transition = advance(saga, operation, signal, self._clock.now(), NO_JITTER)
+            transition = self._decide(saga, operation, signal)
             if transition is None:
                 if answer:
                     await self.requests.keep(answer(saga, operation), self._clock.now())
@@ -131,7 +132,7 @@ class Control:
             DatabaseUnavailable: the database is away.
         """
         matched, candidates = await self._named(named, signal)
-        changes = [await self._decide(operation, signal) is not None for operation in candidates]
+        changes = [await self._decide_if_allowed(operation, signal) is not None for operation in candidates]
         return Tally(matched, sum(changes))
 
     async def _load(self, id_: UUID) -> Operation:
@@ -143,8 +144,9 @@ class Control:
     async def _land(
         self, transition: Transition, actor: str, note: str | None, receipt: OperatorReceipt | None = None
     ) -> bool:
+        at = transition.after.updated_at
         with answered_once():
-            landed = await self._store.record(transition, actor=actor, note=note, receipt=receipt)
+            landed = await self._store.record(transition, actor=actor, note=note, receipt=receipt, at=at)
         if landed:
             self._wakeup.signal()
         return landed
@@ -157,11 +159,17 @@ class Control:
             return matched, []
         return matched, await reads.operations(self._engine, changeable, MOST_AT_ONCE)
 
-    async def _decide(self, operation: Operation, signal: Signal) -> Transition | None:
+    def _decide(self, saga: Saga, operation: Operation, signal: Signal) -> Transition | None:
+        """The decision, dated: so that the answer, and its receipt, say what will be read next."""
+        now = self._clock.now()
+        transition = advance(saga, operation, signal, now, NO_JITTER)
+        return transition and replace(transition, after=replace(transition.after, updated_at=now))
+
+    async def _decide_if_allowed(self, operation: Operation, signal: Signal) -> Transition | None:
         """The decision on one of many; None where it is not allowed or changes nothing."""
         saga = await self._sagas.get(operation.saga_hash)
         try:
-            return advance(saga, operation, signal, self._clock.now(), NO_JITTER)
+            return self._decide(saga, operation, signal)
         except NotAllowed:
             return None
 
@@ -172,7 +180,7 @@ class Control:
             operation = await self._load(id_)
             if not named.names(operation):
                 return False
-            transition = await self._decide(operation, signal)
+            transition = await self._decide_if_allowed(operation, signal)
             if transition is None:
                 return False
             if await self._land(transition, actor, note):

@@ -64,7 +64,8 @@ def document() -> dict[str, Any]:
 def _with_routes() -> Api:
     app = _bare()
     app.router.routes.append(Route(webhooks.PATH, webhooks.receive, methods=["POST"]))
-    for part in (operations, operators, events, stats, health, pages):
+    # The calls for many stand before the paths that take an id: the first that fits is taken.
+    for part in (operators, operations, events, stats, health, pages):
         app.include_router(part.router)
     return app
 

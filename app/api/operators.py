@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,7 +18,8 @@ from app.api.queries import Filters, no_parameters
 from app.api.revisions import match
 from app.db.operator_requests import OperatorReceipt
 from app.errors import InvalidRequest
-from app.saga.model import Json, Operation, Saga, Status
+from app.saga.definition import Saga
+from app.saga.model import Json, Operation, Status
 from app.saga.signals import CancelRequested, Resolved, RetryRequested, Signal, StepResolved
 from app.settings import ApiKey
 
@@ -99,6 +101,13 @@ async def retry_all(request: Request, key: Operator, wanted: Filters) -> Respons
 async def cancel_all(request: Request, key: Operator, wanted: Filters) -> Response:
     """As the cancel of one, for all that the query names: 1,000 at most at once, and none at all without a filter."""
     return await _act_on_all(request, key, wanted, CancelRequested())
+
+
+@router.get("/retry", include_in_schema=False)
+@router.get("/cancel", include_in_schema=False)
+async def not_read() -> Response:
+    """The words of a call are no operation's id: they are not looked up as one."""
+    raise HTTPException(405, headers={"Allow": "POST"})
 
 
 @router.post(

@@ -166,10 +166,12 @@ def framework_problem(request: Request, error: HTTPException) -> Response:
 
 def validation_problem(request: Request, error: RequestValidationError) -> Response:
     """The answer where parameters do not validate; what was sent is not repeated."""
-    fields = [
-        (str(fault["loc"][1] if len(fault["loc"]) > 1 else fault["loc"][0]), fault["msg"]) for fault in error.errors()
-    ]
-    return problem(request, InvalidRequest("a parameter does not validate", fields))
+    fields: dict[str, str] = {}
+    for fault in error.errors():
+        name = fault["loc"][1] if len(fault["loc"]) > 1 else fault["loc"][0]
+        # A parameter that may be left out is told a second time, that it is not nothing either.
+        fields.setdefault(str(name), fault["msg"])
+    return problem(request, InvalidRequest("a parameter does not validate", list(fields.items())))
 
 
 def internal_problem(request: Request) -> Response:

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from app.db.reads import Attempt, Change, Event
 from app.db.stats import Stats
 from app.saga import allowed_actions
-from app.saga.model import Json, Operation, Saga
+from app.saga.definition import Saga
+from app.saga.model import Json, Operation
 from app.saga.why import why
 
 

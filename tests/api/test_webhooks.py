@@ -122,7 +122,7 @@ async def test_a_bad_signature_comes_before_the_body(desk: Desk) -> None:
         {"webhook-id": "msg_1", "webhook-timestamp": "1767268800", "webhook-signature": "v1,AAAA"},
         {"webhook-id": "msg_1", "webhook-timestamp": "1", "webhook-signature": "\xff"},
     ):
-        raw = {name: value.encode("latin-1") for name, value in headers.items()}
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         answer = await desk.client.post("/webhooks/shop", content=b"no json", headers=raw)
         assert answer.status_code == 401
         assert answer.json()["code"] == "signature-invalid"
