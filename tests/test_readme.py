@@ -18,7 +18,7 @@ import typer
 from app import providers, settings
 from app.cli import app
 from app.cli.status import ExitStatus
-from app.saga.model import DEFAULT_RETRY, DEFAULT_UNDO_RETRY, RetryPolicy, Saga
+from app.saga.definition import DEFAULT_RETRY, DEFAULT_UNDO_RETRY, RetryPolicy, Saga
 from app.settings.durations import duration
 from app.settings.model import Agent, ApiKey, Database, Fields, Retention, Server, Source, Worker
 from tests.cli.process import environment, running

@@ -10,7 +10,7 @@ import typer
 from app import providers, settings
 from app.agents import local
 from app.cli.output import data, say
-from app.saga.model import LocalCall
+from app.saga.definition import LocalCall
 from app.settings import Settings
 
 ConfigOption = Annotated[

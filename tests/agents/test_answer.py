@@ -18,7 +18,8 @@ from app.agents.answer import (
     read_retry_after,
     step_answer,
 )
-from app.saga.model import LastError, Lookup, Outcome
+from app.saga.definition import Lookup
+from app.saga.model import LastError, Outcome
 from app.saga.signals import Found, LookupAnswered, StepDone, StepRejected, StepUnavailable, StepUnknown
 from tests.builders import NOW
 

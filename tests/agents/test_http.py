@@ -13,7 +13,8 @@ import pytest
 
 from app.agents import Agents, Exchange
 from app.agents.http import KEEPALIVE_SECONDS, NEVER_SENT
-from app.saga.model import Action, HttpCall, Outcome
+from app.saga.definition import HttpCall
+from app.saga.model import Action, Outcome
 from app.saga.signals import StepDone, StepRejected, StepUnavailable, StepUnknown
 from tests.agents.support import (
     BUY,

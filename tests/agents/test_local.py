@@ -11,7 +11,8 @@ import pytest
 
 from app.agents import Exchange, run_local
 from app.agents.local import check
-from app.saga.model import LocalCall, Outcome
+from app.saga.definition import LocalCall
+from app.saga.model import Outcome
 from app.saga.signals import StepDone, StepRejected, StepUnavailable
 from tests.builders import NOW, FixedClock
 

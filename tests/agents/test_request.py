@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from app.agents import RequestRefused
 from app.agents.request import next_traceparent
-from app.saga.model import Action, HttpCall, LocalCall
+from app.saga.definition import HttpCall, LocalCall
+from app.saga.model import Action
 from tests.agents.support import ASK, BUY, agents_with, document_of, sending_of
 from tests.builders import operation_for
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import ConfigurationError
-from app.saga.definition import from_json, to_json
-from app.saga.model import HttpCall, Limits, LocalCall, Lookup, RetryPolicy
+from app.saga.definition import HttpCall, Limits, LocalCall, Lookup, RetryPolicy, from_json, to_json
 from app.settings import (
     AmountUnit,
     ApiKey,
