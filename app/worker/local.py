@@ -2,7 +2,6 @@
 
 import random
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from app.agents import Exchange, run_local
@@ -14,9 +13,7 @@ from app.saga import Sending, advance
 from app.saga.definition import LocalCall
 from app.saga.model import LastError, Operation, Outcome, Transition
 from app.saga.signals import StepDone, StepUnavailable
-
-if TYPE_CHECKING:
-    from app.worker.execute import Execution
+from app.worker.execution import Execution
 
 # How soon an order is tried again whose lock another local step holds.
 BUSY_WAIT = timedelta(milliseconds=200)
@@ -30,9 +27,9 @@ class _NotDone(Exception):
 
 
 async def run_in_transaction(
-    execution: "Execution", operation: Operation, sending: Sending, call: LocalCall
+    execution: Execution, operation: Operation, sending: Sending, call: LocalCall
 ) -> Operation | None:
-    """Runs a local step; returns the operation as it was left, or None where another worker has it now."""
+    """Runs a local step; returns the operation as it was left, or None where it has to be looked at again."""
     parts = execution.parts
     step = LocalStep(execution, sending, call)
     if parts.draining.is_set():
@@ -57,7 +54,7 @@ async def run_in_transaction(
 class LocalStep:
     """One run of a local step inside its transaction."""
 
-    def __init__(self, execution: "Execution", sending: Sending, call: LocalCall) -> None:
+    def __init__(self, execution: Execution, sending: Sending, call: LocalCall) -> None:
         self._execution = execution
         self._sending = sending
         self._call = call

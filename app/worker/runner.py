@@ -18,7 +18,8 @@ from app.db.wakeup import Wakeup
 from app.saga.model import Operation
 from app.settings import Settings
 from app.worker.claim import Claimer
-from app.worker.execute import Execution, Parts
+from app.worker.execute import execute
+from app.worker.execution import Execution, Parts
 from app.worker.lease import Lease, Leases
 from app.worker.retention import Sweeper
 from app.worker.supervise import Supervisor
@@ -109,7 +110,7 @@ class Runner:
 
     async def _carry_out(self, claimed: Claimed, lease: Lease) -> Operation | None:
         saga = await self._parts.sagas.get(claimed.operation.saga_hash)
-        return await Execution(self._parts, claimed, lease, saga).run(claimed.operation)
+        return await execute(Execution(self._parts, claimed, lease, saga), claimed.operation)
 
     def _duty(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -1,0 +1,40 @@
+"""A call over HTTP, in its atomic phase: the call is put on record, it goes out with no transaction open, and its answer
+is recorded together with what follows from it.
+"""
+
+from app.agents import Exchange, RequestRefused, SlotUnavailable
+from app.saga import Sending
+from app.saga.model import LastError, Operation, Outcome
+from app.saga.signals import StepRejected, StepUnavailable
+from app.worker.execution import Execution
+
+
+async def send(execution: Execution, operation: Operation, sending: Sending) -> Operation | None:
+    """Sends; returns the operation as it was left, or None where it has to be looked at again."""
+    agents, clock = execution.parts.agents, execution.parts.clock
+    try:
+        request = agents.render(sending, execution.document(sending), operation.traceparent)
+    except RequestRefused as error:
+        return await execution.finish(operation, sending, StepRejected(LastError(Outcome.REJECTED, str(error))))
+    gate = agents.gate(request.agent)
+    closed_until = gate.opens_at(clock.now())
+    if execution.parts.draining.is_set() or closed_until is not None:
+        return await execution.defer(operation, closed_until or clock.now())
+    try:
+        async with gate.slot(execution.parts.slot_wait.total_seconds()):
+            recorded = {"method": request.method, "url": request.url, "body": request.body}
+            if not await execution.begin(sending, recorded):
+                return None
+            if execution.surely_held():
+                exchange = await agents.call(request, sending)
+            else:
+                exchange = _not_sent()
+    except SlotUnavailable as error:
+        return await execution.defer(operation, error.until)
+    return await execution.finish(sending.operation, sending, exchange.answer, execution.end_of(exchange))
+
+
+def _not_sent() -> Exchange:
+    """The lease may be over: whoever holds it now sends, not we."""
+    error = LastError(Outcome.UNAVAILABLE, "the lease was over before the call could be sent")
+    return Exchange(StepUnavailable(error, arrived=False), None, Outcome.UNAVAILABLE)

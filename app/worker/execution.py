@@ -1,0 +1,156 @@
+"""The work on one claim: what is recorded before a call and after it.
+
+Whoever loses a race at the door loads the operation and decides again, so that a cancel never swallows a purchase that
+has come back meanwhile.
+"""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from app.agents import Agents, Exchange
+from app.clock import Clock
+from app.db.engine import AsyncEngine
+from app.db.journal import AttemptEnd, AttemptStart
+from app.db.local import LocalTransactions
+from app.db.operations import Claimed
+from app.db.sagas import Sagas
+from app.db.store import Store
+from app.errors import DatabaseUnavailable
+from app.saga import Sending, advance
+from app.saga.definition import Saga
+from app.saga.model import Action, Json, Operation, Status, Transition, call_document
+from app.saga.signals import Answer, Deferred, LateAnswer
+from app.worker.lease import Lease, Leases
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an execution works with."""
+
+    engine: AsyncEngine
+    store: Store
+    sagas: Sagas
+    agents: Agents
+    local: LocalTransactions
+    leases: Leases
+    clock: Clock
+    worker: str
+    slot_wait: timedelta
+    draining: asyncio.Event
+
+
+class Execution:
+    """The work on one claim."""
+
+    def __init__(self, parts: Parts, claimed: Claimed, lease: Lease, saga: Saga) -> None:
+        self.parts = parts
+        self.saga = saga
+        self._lease = lease
+        self._event: Json = None if claimed.event is None else json.loads(claimed.event)
+
+    def is_ours(self, operation: Operation) -> bool:
+        """Whether the operation is still under our claim."""
+        return operation.status is Status.PROCESSING and operation.lease == self._lease.number
+
+    def surely_held(self) -> bool:
+        """Whether a call may go out now."""
+        return self.parts.leases.surely_holds(self._lease)
+
+    async def reload(self, operation: Operation) -> Operation | None:
+        """The operation as it is stored now."""
+        return await persist(lambda: self.parts.store.load(operation.id))
+
+    def document(self, sending: Sending) -> dict[str, Json]:
+        """The document that the call is made from."""
+        return call_document(sending.operation, sending.step, self._event, undo=sending.action is Action.UNDO)
+
+    async def begin(self, sending: Sending, request: Json) -> bool:
+        """Puts the call on record, if the operation is still ours and as it was."""
+        if not self.surely_held():
+            return False
+        start = AttemptStart(
+            operation_id=sending.operation.id,
+            lease=self._lease.number,
+            step=sending.step,
+            action=sending.action,
+            attempt=sending.attempt,
+            key=sending.key,
+            worker=self.parts.worker,
+            request=request,
+            at=self.parts.clock.now(),
+        )
+        return await persist(lambda: self.parts.store.begin(sending.operation, start))
+
+    def end_of(self, exchange: Exchange) -> AttemptEnd:
+        """The end of our call, for the journal."""
+        return AttemptEnd(self._lease.number, exchange.outcome, exchange.response, self.parts.clock.now())
+
+    async def defer(self, operation: Operation, until: datetime) -> Operation | None:
+        """Gives the claim back uncounted, as nothing was sent.
+
+        Those that one open breaker puts off come back spread over a poll interval, not all in one moment.
+        """
+        spread = until + self.parts.slot_wait * random.random()
+        transition = advance(self.saga, operation, Deferred(spread), self.parts.clock.now(), random.random())
+        if transition is not None and await self.record(transition):
+            return transition.after
+        return None
+
+    async def finish(
+        self, operation: Operation, sending: Sending, answer: Answer, attempt: AttemptEnd | None = None
+    ) -> Operation | None:
+        """Records an answer and what follows from it; where the lease was taken over, it is evidence."""
+        current: Operation | None = operation
+        while current is not None:
+            ours = self.is_ours(current)
+            signal = answer if ours else LateAnswer(sending.step, sending.action, answer)
+            transition = advance(self.saga, current, signal, self.parts.clock.now(), random.random())
+            if transition is None:
+                if attempt is not None:
+                    ended = attempt
+                    await persist(lambda: self.parts.store.end_attempt(operation.id, ended))
+                return None
+            if await self.record(transition, attempt):
+                return transition.after
+            current = await self.reload(current)
+        return None
+
+    async def record(self, transition: Transition, attempt: AttemptEnd | None = None) -> bool:
+        """Writes a decision, with the end of our call if it had one; whether it has landed."""
+        landed = await persist(lambda: self.parts.store.record(transition, actor=self.parts.worker, attempt=attempt))
+        if landed:
+            after = transition.after
+            logger.debug(
+                transition.cause,
+                extra={"operation_id": after.id, "step": after.step, "phase": after.phase, "status": after.status},
+            )
+        return landed
+
+
+async def persist(write: Callable[[], Awaitable[Result]]) -> Result:
+    """Writes, and while the database is away waits for it: an answer that came is not to be lost.
+
+    The lease may end meanwhile; then the answer is recorded as a late one.
+    """
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(DatabaseUnavailable), wait=wait_random_exponential(multiplier=0.1, max=2)
+    )
+
+    # tenacity awaits only what it sees to be a coroutine function; what makes one, as a lambda does, it does not see.
+    async def written() -> Result:
+        return await write()
+
+    result: Result = await retrying(written)
+    return result
