@@ -72,7 +72,7 @@ class Control:
         if_match: Callable[[int], bool] | None = None,
         answer: Answer | None = None,
     ) -> Operation:
-        """Does what an operator asks for.
+        """Does what an operator asks for; returns the operation as it then is.
 
         Args:
             actor: who asks, for the history: the name of the API key.
@@ -80,13 +80,9 @@ class Control:
             if_match: whether a revision is one that the operator has decided on.
             answer: makes the receipt that is stored with the effect, in one transaction.
 
-        Returns:
-            The operation as it then is.
-
         Raises:
             NotFound: there is no such operation.
-            NotAllowed: its status does not allow it.
-            InvalidRequest: a step is named that there is not.
+            NotAllowed, InvalidRequest: its status does not allow it; a step is named that there is not.
             RevisionMoved: it is at another revision than the operator has decided on.
             IdempotencyKeyInUse: another process has answered the call meanwhile; nothing was done.
             DatabaseUnavailable: the database did not take it; it may have been written.

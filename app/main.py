@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from app import telemetry
 from app.api import create_app, create_worker_app, document
+from app.api.protocol import BoundedProtocol
 from app.db import schema
 from app.errors import ConfigurationError
 from app.settings import Settings
@@ -81,6 +82,7 @@ async def _serve(
     server = Server(
         uvicorn.Config(
             app,
+            http=BoundedProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

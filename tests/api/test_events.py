@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from tests.api.desk import Desk
 
 UNKNOWN = "9c2a4d0e-5b1f-5e0a-8f4e-3a3f5a7d9b61"
@@ -23,12 +21,12 @@ async def unreadable(desk: Desk, external_id: str = "pay_1") -> str:
     return str(answer.json()["event_id"])
 
 
-def mended(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def mend(desk: Desk) -> None:
     """The configuration finds the order where the sender writes it."""
     source = desk.context.settings.sources["shop"]
     source = replace(source, fields=replace(source.fields, order_id="data.reference"))
     settings = replace(desk.context.settings, sources={"shop": source})
-    monkeypatch.setattr(desk.app.state, "context", replace(desk.context, settings=settings))
+    desk.app.state.context = replace(desk.context, settings=settings)
 
 
 async def test_an_event_is_shown_as_the_contract_spells_it(desk: Desk) -> None:
@@ -77,13 +75,11 @@ async def test_a_strange_payload_is_shown_all_the_same(desk: Desk) -> None:
     assert answer.json()["items"][0]["payload"]["large"] == 123456789012345678901234567890
 
 
-async def test_an_event_is_read_again_after_the_configuration_was_mended(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_event_is_read_again_after_the_configuration_was_mended(desk: Desk) -> None:
     event = await unreadable(desk)
     still = await desk.client.post(f"/events/{event}/reprocess")
     assert (still.status_code, still.json()["code"]) == (422, "invalid-request")
-    mended(desk, monkeypatch)
+    mend(desk)
     answer = await desk.client.post(f"/events/{event}/reprocess", headers={"Idempotency-Key": "k-1"})
     assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
     id_ = answer.json()["operation_id"]
