@@ -130,6 +130,13 @@ def test_unavailable_takes_back_that_it_was_unknown() -> None:
     assert play.state("flight") is StepStatus.FAILED
 
 
+def test_a_refusal_of_one_sending_after_another_was_done_says_nothing() -> None:
+    play = crashed()
+    play.run(done())
+    assert play.decide(late(rejected())) is None
+    assert play.decide(late(unavailable())) is None
+
+
 def test_a_late_409_proves_nothing() -> None:
     play = crashed()
     assert play.decide(late(unavailable(409))) is None
