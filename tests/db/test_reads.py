@@ -72,7 +72,6 @@ async def payments(engine: AsyncEngine, database_url: str) -> dict[str, UUID]:
         (OperationFilter(created_before=NOW + 2 * MINUTE), ["pay_2", "pay_1"]),
         (OperationFilter(created_after=NOW + MINUTE, created_before=NOW + 3 * MINUTE), ["pay_3", "pay_2"]),
     ],
-    ids=repr,
 )
 async def test_all_filters_that_are_given_must_match_and_the_newest_comes_first(
     engine: AsyncEngine, payments: dict[str, UUID], filters: OperationFilter, named: list[str]
