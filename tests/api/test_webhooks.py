@@ -222,6 +222,7 @@ async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, mo
 
 
 async def test_a_hundred_deliveries_at_once_make_one_operation(desk: Desk) -> None:
+    """The trap: whoever loses the race of the inserts finds no row, though there is one."""
     answers = await asyncio.gather(*(desk.deliver(desk.payment("pay_1"), f"msg_{n}") for n in range(100)))
     assert sorted(answer.status_code for answer in answers) == [200] * 99 + [202]
     assert len({answer.json()["operation_id"] for answer in answers}) == 1
