@@ -1,5 +1,6 @@
 """The wheel, as one installs it: the service outside this repository, with its migrations and its types."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from app.db import schema
+from app.db.engine import create
+from app.errors import DatabaseBehind
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,8 +34,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(installed: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
+def run(installed: Path, *arguments: str, **variables: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(installed), **variables}
     ended = subprocess.run(
         [sys.executable, *arguments], cwd=installed, env=environment, check=True, capture_output=True, text=True
     )
@@ -53,3 +58,14 @@ def test_installed_wheel_says_the_same_openapi_document_as_the_checkout(installe
 
 def test_installed_command_explains_itself(installed: Path) -> None:
     assert "serve" in run(installed, str(installed / "bin" / "makegood"), "--help")
+
+
+async def test_installed_wheel_migrates_a_database(installed: Path, bare_database_url: str, tmp_path: Path) -> None:
+    config = tmp_path / "makegood.toml"
+    config.write_text(f"[database]\nurl = {json.dumps(bare_database_url)}\n", encoding="utf-8")
+    engine = create(bare_database_url, 1)
+    with pytest.raises(DatabaseBehind):
+        await schema.check(engine)
+    run(installed, "-m", "app", "migrate", MAKEGOOD_CONFIG=str(config))
+    await schema.check(engine)
+    await engine.dispose()
