@@ -1,10 +1,11 @@
-"""The world of a journey."""
+"""The world of a journey, and a look into its database from the side."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.road.watch import Watch, watching
 from tests.road.world import World, world_of
 
 
@@ -13,3 +14,10 @@ async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     """The partners, listening, beside an empty database; the test starts the service."""
     async with world_of(tmp_path, database_url) as world:
         yield world
+
+
+@pytest.fixture
+async def watch(database_url: str) -> AsyncIterator[Watch]:
+    """Looks into the world's database, and holds its rows."""
+    async with watching(database_url) as watch:
+        yield watch

@@ -1,5 +1,6 @@
 """A whole world for the journeys: the service, a payment provider and a supplier, over real HTTP and PostgreSQL."""
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
@@ -14,11 +15,14 @@ from app import settings as configuration
 from app.api import create_app
 from app.providers import known, provider
 from app.sandbox import Ledger, PaymentProvider, Supplier, listening
+from app.sandbox.desk import Desk
+from app.sandbox.manners import Ware
 from app.settings import Settings
 from app.wiring import Role, Service, build
+from tests.cli.process import ROOT, running
+from tests.road.service import KEY, Client, Process, client_of
 
 SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5"
-KEY = "mg_operator"
 
 CONFIG = """
 [server]
@@ -43,6 +47,7 @@ saga = "{saga}"
 base_url = "{supplier}"
 timeout = "{timeout}"
 in_flight = "{in_flight}"
+{agent}
 
 [agents.psp]
 base_url = "{psp}"
@@ -106,9 +111,10 @@ class World:
         in_flight: str = "300ms",
         poll_interval: str = "50ms",
         concurrency: int = 64,
+        agent: str = "",
         more: str = "",
     ) -> Path:
-        """Writes makegood.toml and returns its path."""
+        """Writes makegood.toml and returns its path. `agent`: more lines of the supplier's; `more`: at the end."""
         text = CONFIG.format(
             lease=lease,
             poll_interval=poll_interval,
@@ -120,6 +126,7 @@ class World:
             psp=self.psp_url,
             timeout=timeout,
             in_flight=in_flight,
+            agent=agent,
         )
         path = self.folder / "makegood.toml"
         path.write_text(text + sagas + more)
@@ -128,6 +135,10 @@ class World:
     def settings(self, **changes: Any) -> Settings:
         """The settings of such a configuration."""
         return configuration.load(self.config(**changes), {"DATABASE_URL": self.database_url}, known())
+
+    def desk(self, ware: Ware) -> Desk:
+        """Where a ware is asked for."""
+        return self.psp.desk if ware is Ware.REFUND else self.supplier.desk
 
     @contextlib.asynccontextmanager
     async def serving(self, role: Role = Role.ALL, **changes: Any) -> AsyncIterator["Client"]:
@@ -142,51 +153,24 @@ class World:
         finally:
             await service.stop()
 
+    @contextlib.asynccontextmanager
+    async def working(self, **changes: Any) -> AsyncIterator[Service]:
+        """A worker of this process while the block runs; it serves nothing."""
+        service = await build(self.settings(**changes), Role.WORKER)
+        try:
+            yield service
+        finally:
+            await service.stop()
 
-@contextlib.asynccontextmanager
-async def client_of(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a service with an operator's key."""
-    headers = {"Authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
-        yield client
-
-
-@dataclass
-class Client:
-    """What a test does with a service."""
-
-    http: httpx.AsyncClient
-    psp: PaymentProvider
-
-    async def pay(self, order_id: str, amount: int = 1999) -> str:
-        """A payment that is captured and told of once; the id of its operation."""
-        payment = self.psp.capture(order_id, amount)
-        answer = await self.psp.send(self.psp.event(payment))
-        assert answer is not None
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["operation_id"])
-
-    async def get(self, path: str) -> Any:
-        """The JSON of a GET."""
-        answer = await self.http.get(path)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    async def settled(self, operation_id: str) -> dict[str, Any]:
-        """The operation once it is final or held."""
-        answer = await self.http.get(f"/operations/{operation_id}", headers={"Prefer": "wait=20"})
-        operation: dict[str, Any] = answer.json()
-        assert operation["status"] in {"succeeded", "refunded", "held"}, operation
-        return operation
-
-    async def attempts(self, operation_id: str) -> list[dict[str, Any]]:
-        """The calls of an operation, oldest first."""
-        items: list[dict[str, Any]] = (await self.get(f"/operations/{operation_id}/attempts"))["items"]
-        return items
-
-    async def post(self, path: str, **body: Any) -> httpx.Response:
-        """An operator's call."""
-        return await self.http.post(path, json=body)
+    @contextlib.asynccontextmanager
+    async def process(self, role: Role, *, embedded: bool = False, **changes: Any) -> AsyncIterator["Process"]:
+        """`makegood serve` as a process of its own while the block runs; what has not ended then is killed."""
+        config = self.config(**changes)
+        env = {} if embedded else {"DATABASE_URL": self.database_url}
+        with running("serve", "--role", role, "--config", str(config), cwd=ROOT, env=env) as run:
+            # The partners live in this thread's loop: it must not stand still while we wait.
+            process = Process(run, await asyncio.to_thread(run.url))
+            yield process
 
 
 @contextlib.asynccontextmanager
