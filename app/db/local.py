@@ -55,7 +55,7 @@ class LocalTransaction:
         """
         self.decision = decision
         bucket = bucket_of(decision.operation_id, self.buckets)
-        if not await record_decisions(self.connection, bucket, [decision], resent=False):
+        if not await record_decisions(self.connection, bucket, [decision]):
             raise RolledBack("the operation has changed while the step ran")
 
 

@@ -6,15 +6,18 @@ before it would forget that it is out. Rows go in the order of their ids, so tha
 in a circle; where PostgreSQL locks in another order all the same, the deadlock's victim is sent again.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
 
 from app.db.rows import last_error_json, operation_of, steps_json
-from app.saga.model import Operation, Status
+from app.saga.model import Operation, Phase, Status
+
+logger = logging.getLogger(__name__)
 
 CLAIM = """
 WITH due AS MATERIALIZED (
@@ -78,7 +81,7 @@ UPDATE operations AS o
    SET leased_until = $2
   FROM unnest($3::uuid[], $4::int[]) AS t(id, lease)
  WHERE o.bucket = $1 AND o.id = t.id AND o.lease = t.lease AND o.status = 'processing'
-RETURNING o.id
+RETURNING o.id, o.lease
 """
 
 # complete_by is the end of the lease as the claim set it, and a heartbeat only moves the end on: the index finds the
@@ -87,9 +90,13 @@ EXPIRED = """
 SELECT *
   FROM operations
  WHERE bucket = $1 AND status = 'processing' AND complete_by <= $2 AND leased_until <= $2
- ORDER BY complete_by
+   AND (complete_by, id) > ($4, $5)
+ ORDER BY complete_by, id
  LIMIT $3
 """
+
+# Where the first page begins.
+BEFORE_ALL = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 LOAD = "SELECT * FROM operations WHERE bucket = $1 AND id = $2"
 
@@ -116,6 +123,33 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An operation that was claimed though this program cannot read its row, as a newer one may have written it.
+
+    The claim keeps it out of the way of the others: it stands, in the log as well, until a program comes that can.
+    """
+
+    id: UUID
+    phase: Phase
+    from_status: Status
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A page of operations whose lease has run out.
+
+    Args:
+        more: whether there may be another page.
+        last: where this one ends.
+    """
+
+    operations: list[Operation]
+    more: bool
+    last: tuple[datetime, UUID]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What `record` writes over a row: the operation after the decision, and what it was decided on."""
 
@@ -127,7 +161,7 @@ class Change:
     expired_before: datetime | None
 
 
-async def claim(connection: asyncpg.Connection, wanted: Claim, *, resent: bool) -> list[Claimed]:
+async def claim(connection: asyncpg.Connection, wanted: Claim, *, resent: bool) -> list[Claimed | Unreadable]:
     """Takes what is due, soonest first, at most `wanted.most`; what another worker is taking is passed over.
 
     The attempt is counted here, so that a payload that kills its process is counted too.
@@ -141,10 +175,24 @@ async def claim(connection: asyncpg.Connection, wanted: Claim, *, resent: bool) 
         )
     payloads = await connection.fetch(PAYLOADS, wanted.bucket, [row["event_id"] for row in rows]) if rows else []
     payload_of = {row["id"]: row["payload"] for row in payloads}
-    return [
-        Claimed(operation_of(row), Status(row["from_status"]), payload_of.get(row["event_id"]))
-        for row in sorted(rows, key=lambda row: row["created_at"])
-    ]
+    return [_claimed(row, payload_of.get(row["event_id"])) for row in sorted(rows, key=lambda row: row["created_at"])]
+
+
+def _claimed(row: asyncpg.Record, event: bytes | None) -> Claimed | Unreadable:
+    from_status = Status(row["from_status"])
+    operation = _readable(row)
+    if operation is None:
+        return Unreadable(row["id"], Phase(row["phase"]), from_status, row["revision"])
+    return Claimed(operation, from_status, event)
+
+
+def _readable(row: asyncpg.Record) -> Operation | None:
+    """The operation of a row; None where it cannot be read, which must not keep the rows beside it from being read."""
+    try:
+        return operation_of(row)
+    except Exception:
+        logger.exception("operation_unreadable", extra={"operation_id": row["id"]})
+        return None
 
 
 async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[Operation]) -> set[UUID]:
@@ -195,17 +243,27 @@ async def record(connection: asyncpg.Connection, bucket: int, changes: Sequence[
 
 async def heartbeat(
     connection: asyncpg.Connection, bucket: int, leases: Sequence[tuple[UUID, int]], leased_until: datetime
-) -> set[UUID]:
-    """Moves the end of leases on; returns the operations that are still ours."""
+) -> set[tuple[UUID, int]]:
+    """Moves the end of leases on; returns those that still hold."""
     rows = await connection.fetch(
         HEARTBEAT, bucket, leased_until, [id for id, _ in leases], [lease for _, lease in leases]
     )
-    return {row["id"] for row in rows}
+    return {(row["id"], row["lease"]) for row in rows}
 
 
-async def expired(connection: asyncpg.Connection, bucket: int, now: datetime, most: int) -> list[Operation]:
-    """Operations whose lease has run out, oldest first. A list to decide on: the door checks each one again."""
-    return [operation_of(row) for row in await connection.fetch(EXPIRED, bucket, now, most)]
+async def expired(
+    connection: asyncpg.Connection, bucket: int, now: datetime, most: int, after: Expired | None
+) -> Expired:
+    """Operations whose lease has run out, oldest first. A list to decide on: the door checks each one again.
+
+    Args:
+        after: the page before, for the next one: those that cannot be decided on must not hide the others for ever.
+    """
+    before = after.last if after else BEFORE_ALL
+    rows = await connection.fetch(EXPIRED, bucket, now, most, *before)
+    last = (rows[-1]["complete_by"], rows[-1]["id"]) if rows else before
+    readable = [operation for row in rows if (operation := _readable(row)) is not None]
+    return Expired(readable, len(rows) == most, last)
 
 
 async def load(connection: asyncpg.Connection, bucket: int, operation_id: UUID) -> Operation | None:

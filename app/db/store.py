@@ -21,11 +21,11 @@ from app.db import ingest, journal, operations
 from app.db.batch import GroupCommit
 from app.db.ingest import Arrival, Stored
 from app.db.journal import AttemptEnd, AttemptStart, HistoryEntry
-from app.db.operations import Change, Claim, Claimed
+from app.db.operations import Change, Claim, Claimed, Expired, Unreadable
 from app.db.operator_requests import OperatorReceipt, add_receipts
 from app.db.rows import bucket_of
 from app.db.writer import Writer
-from app.saga.model import Operation, Outcome, Transition
+from app.saga.model import Operation, Outcome, Status, Transition
 
 # Rows in one flush. Past a few hundred a batch takes longer without a row in it getting cheaper.
 MOST_INGESTED = 500
@@ -115,14 +115,22 @@ class Store:
         expired_before: datetime | None = None,
         receipt: OperatorReceipt | None = None,
         at: datetime | None = None,
+        id: UUID | None = None,
     ) -> bool:
         """Writes a decision if the operation is still the one it was made on; whether it has landed.
 
-        Where it has not, the caller loads the operation and decides again. `at` is when it was decided, where the
-        caller has told that already. Raises DatabaseUnavailable.
+        Where it has not, the caller loads the operation and decides again.
+
+        Args:
+            at: when it was decided, where the caller has told that already.
+            id: of the decision; a caller that writes it again after `DatabaseUnavailable` gives the same one each time,
+                and so learns of a try that had landed.
+
+        Raises:
+            DatabaseUnavailable: it may or may not be written.
         """
         decision = Decision(
-            id=uuid4(),
+            id=id or uuid4(),
             operation_id=transition.before.id,
             at=at or self._clock.now(),
             transition=transition,
@@ -143,31 +151,31 @@ class Store:
         """Takes what is due in one bucket. Raises DatabaseUnavailable."""
 
         async def work(connection: asyncpg.Connection, resent: bool) -> list[Claimed]:
-            claimed = await operations.claim(connection, wanted, resent=resent)
-            if claimed:
-                await journal.add_history(connection, wanted.bucket, [_claim_entry(wanted, one) for one in claimed])
-            return claimed
+            taken = await operations.claim(connection, wanted, resent=resent)
+            if taken:
+                await journal.add_history(connection, wanted.bucket, [_claim_entry(wanted, one) for one in taken])
+            return [one for one in taken if isinstance(one, Claimed)]
 
         return await self._writers["claim"].transaction(work)
 
-    async def heartbeat(self, leases: Sequence[tuple[UUID, int]], leased_until: datetime) -> set[UUID]:
-        """Moves the end of leases on; returns the operations that are still ours. Raises DatabaseUnavailable."""
+    async def heartbeat(self, leases: Sequence[tuple[UUID, int]], leased_until: datetime) -> set[tuple[UUID, int]]:
+        """Moves the end of leases on; returns those that still hold. Raises DatabaseUnavailable."""
 
-        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
-            kept: set[UUID] = set()
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[tuple[UUID, int]]:
+            kept: set[tuple[UUID, int]] = set()
             for bucket, part in self._by_bucket(leases, lambda lease: lease[0]):
                 kept |= await operations.heartbeat(connection, bucket, sorted(part), leased_until)
             return kept
 
         return await self._writers["heartbeat"].transaction(work)
 
-    async def expired(self, bucket: int, most: int) -> list[Operation]:
-        """Operations of a bucket whose lease has run out. Raises DatabaseUnavailable."""
+    async def expired(self, bucket: int, most: int, after: Expired | None = None) -> Expired:
+        """Operations of a bucket whose lease has run out, the page behind `after`. Raises DatabaseUnavailable."""
 
-        async def work(connection: asyncpg.Connection, _resent: bool) -> list[Operation]:
-            return await operations.expired(connection, bucket, self._clock.now(), most)
+        async def work(connection: asyncpg.Connection, _resent: bool) -> Expired:
+            return await operations.expired(connection, bucket, self._clock.now(), most, after)
 
-        return await self._writers["heartbeat"].transaction(work)
+        return await self._writers["claim"].transaction(work)
 
     async def load(self, operation_id: UUID) -> Operation | None:
         """The operation as it is stored, or None. Raises DatabaseUnavailable."""
@@ -209,35 +217,31 @@ class Store:
         return [one.operation.id in ours for one in begun]
 
     async def _flush_record(self, writer: Writer, decisions: Sequence[Decision]) -> list[bool]:
-        async def work(connection: asyncpg.Connection, resent: bool) -> set[UUID]:
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
             landed: set[UUID] = set()
             for bucket, part in self._by_bucket(decisions, lambda one: one.operation_id):
-                landed |= await record_decisions(connection, bucket, part, resent=resent)
+                landed |= await record_decisions(connection, bucket, part)
             return landed
 
         landed = await writer.transaction(work)
         return [one.id in landed for one in decisions]
 
 
-async def record_decisions(
-    connection: asyncpg.Connection, bucket: int, decisions: Sequence[Decision], *, resent: bool
-) -> set[UUID]:
-    """Writes decisions of one bucket and what belongs to those that land; returns the ids of the decisions that did."""
+async def record_decisions(connection: asyncpg.Connection, bucket: int, decisions: Sequence[Decision]) -> set[UUID]:
+    """Writes decisions of one bucket and what belongs to those that land; returns the ids of the decisions that did.
+
+    One that loses may have landed at an earlier try whose commit broke on the wire. It is asked for after the update:
+    that has waited for an earlier try which was still at its commit.
+    """
     moves = [(one, one.transition) for one in decisions if one.transition is not None]
-    already: set[UUID] = set()
-    if resent and moves:
-        asked = [(one.operation_id, move.after.revision, one.id) for one, move in moves]
-        already = await journal.written(connection, bucket, asked)
-    changes = [
-        Change(bucket, move.after, move.before.lease, one.id, one.at, one.expired_before)
-        for one, move in moves
-        if one.operation_id not in already
-    ]
-    won = already | (await operations.record(connection, bucket, changes) if changes else set())
+    changes = [Change(bucket, move.after, move.before.lease, one.id, one.at, one.expired_before) for one, move in moves]
+    won = await operations.record(connection, bucket, changes) if changes else set()
     winners = [(one, move) for one, move in moves if one.operation_id in won]
     if winners:
         await journal.add_history(connection, bucket, [_entry(one, move) for one, move in winners])
-    landed = [one for one in decisions if one.transition is None or one.operation_id in won]
+    lost = [(one.operation_id, move.after.revision, one.id) for one, move in moves if one.operation_id not in won]
+    already = await journal.written(connection, bucket, lost) if lost else set()
+    landed = [one for one in decisions if one.transition is None or one.operation_id in won | already]
     ends = [(one.operation_id, one.attempt) for one in landed if one.attempt is not None]
     if ends:
         await journal.end_attempts(connection, bucket, ends)
@@ -268,14 +272,14 @@ def _entry(decision: Decision, transition: Transition) -> HistoryEntry:
     )
 
 
-def _claim_entry(wanted: Claim, claimed: Claimed) -> HistoryEntry:
-    operation = claimed.operation
+def _claim_entry(wanted: Claim, claimed: Claimed | Unreadable) -> HistoryEntry:
+    operation = claimed.operation if isinstance(claimed, Claimed) else claimed
     return HistoryEntry(
         operation_id=operation.id,
         revision=operation.revision,
         transition=wanted.id,
         before=(operation.phase, claimed.from_status),
-        after=(operation.phase, operation.status),
+        after=(operation.phase, Status.PROCESSING),
         cause="claimed",
         actor=wanted.worker,
         at=wanted.at,

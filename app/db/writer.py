@@ -18,11 +18,15 @@ Result = TypeVar("Result")
 
 # Senders of webhooks give up after five to thirty seconds: past four it is better to say 503 and be sent it again.
 RESEND_FOR = 4.0
-SEND_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+SEND_AGAIN = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.InvalidCachedStatementError,  # a migration has changed a table since the statement was planned
+)
 
 
 class PoisonedBatch(Exception):
-    """PostgreSQL refuses something in the batch; the cause says what."""
+    """Something in the batch cannot be written, or cannot be read; the cause says what."""
 
 
 class Writer:
@@ -47,7 +51,7 @@ class Writer:
 
         Raises:
             DatabaseUnavailable: the database could not be reached for `resend_for` seconds; the write may be there.
-            PoisonedBatch: PostgreSQL refuses the data.
+            PoisonedBatch: PostgreSQL refuses the data, or it cannot be made into a statement at all.
         """
         async with self._turn:
             retrying = AsyncRetrying(
@@ -77,14 +81,17 @@ class Writer:
                 connection = self._connection
                 if connection is None or connection.is_closed():
                     connection = self._connection = await connect(self._url)
-                async with connection.transaction():
+                # Said, since a server may have another default: what is read after a lost race must be seen.
+                async with connection.transaction(isolation="read_committed"):
                     return await work(connection, resent)
         except (DatabaseUnavailable, asyncio.CancelledError):
             await self._drop()
             raise
         except SEND_AGAIN:
             raise
-        except asyncpg.PostgresError as error:
+        except Exception as error:
+            if not isinstance(error, asyncpg.PostgresError):
+                await self._drop()  # nobody knows what state it is in
             raise PoisonedBatch(str(error)) from error
 
     async def _drop(self) -> None:

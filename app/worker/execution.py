@@ -11,7 +11,9 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
+from uuid import uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
@@ -119,8 +121,7 @@ class Execution:
             transition = advance(self.saga, current, signal, self.parts.clock.now(), random.random())
             if transition is None:
                 if attempt is not None:
-                    ended = attempt
-                    await persist(lambda: self.parts.store.end_attempt(operation.id, ended))
+                    await persist(partial(self.parts.store.end_attempt, operation.id, attempt))
                 return None
             if await self.record(transition, attempt):
                 return transition.after
@@ -129,7 +130,10 @@ class Execution:
 
     async def record(self, transition: Transition, attempt: AttemptEnd | None = None) -> bool:
         """Writes a decision, with the end of our call if it had one; whether it has landed."""
-        landed = await persist(lambda: self.parts.store.record(transition, actor=self.parts.worker, attempt=attempt))
+        # One id and one time for all tries: or a try that had landed, its commit's answer lost, would look like a race
+        # that was lost, and its answer would count a second time, as a late one.
+        store, actor, id_, at = self.parts.store, self.parts.worker, uuid4(), self.parts.clock.now()
+        landed = await persist(lambda: store.record(transition, actor=actor, attempt=attempt, at=at, id=id_))
         if landed:
             after = transition.after
             logger.debug(

@@ -61,7 +61,7 @@ class Leases:
         leased_until = self._clock.now() + self._duration
         kept = await self._store.heartbeat([(lease.operation_id, lease.number) for lease in held], leased_until)
         for lease in held:
-            if lease.operation_id in kept:
+            if (lease.operation_id, lease.number) in kept:
                 lease.until = asked + self._duration.total_seconds()
             elif lease in self._held:
                 lease.until = asked

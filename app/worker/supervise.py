@@ -35,14 +35,11 @@ class Supervisor:
         """Takes back all leases that have run out; returns how many it has taken back itself."""
         taken = 0
         for bucket in range(self._store.buckets):
-            found = await self._store.expired(bucket, MOST_AT_ONCE)
-            results = await asyncio.gather(*(self._take_back(operation) for operation in found), return_exceptions=True)
-            for operation, result in zip(found, results, strict=True):
-                if isinstance(result, BaseException):
-                    # One operation that cannot be decided on must not keep the others waiting.
-                    logger.error("supervise_failed", exc_info=result, extra={"operation_id": operation.id})
-                else:
-                    taken += result
+            page = await self._store.expired(bucket, MOST_AT_ONCE)
+            taken += await self._take_all_back(page.operations)
+            while page.more:
+                page = await self._store.expired(bucket, MOST_AT_ONCE, page)
+                taken += await self._take_all_back(page.operations)
         return taken
 
     async def run(self, interval: timedelta) -> None:
@@ -53,6 +50,17 @@ class Supervisor:
             except DatabaseUnavailable as error:
                 logger.warning("supervise_unavailable", extra={"error": str(error)})
             await asyncio.sleep(interval.total_seconds() * (0.5 + random.random()))
+
+    async def _take_all_back(self, found: list[Operation]) -> int:
+        taken = 0
+        results = await asyncio.gather(*(self._take_back(operation) for operation in found), return_exceptions=True)
+        for operation, result in zip(found, results, strict=True):
+            if isinstance(result, BaseException):
+                # One operation that cannot be decided on must not keep the others waiting.
+                logger.error("supervise_failed", exc_info=result, extra={"operation_id": operation.id})
+            else:
+                taken += result
+        return taken
 
     async def _take_back(self, operation: Operation) -> bool:
         saga = await self._sagas.get(operation.saga_hash)

@@ -237,13 +237,14 @@ async def test_a_heartbeat_that_comes_between_makes_the_end_of_the_lease_void(st
     """Trap 27: a supervisor must not act on its list, but on the row as it is when it acts."""
     operation = await begun(store, await claimed(store))
     clock.advance(LEASE * 2)
-    assert [one.id for one in await store.expired(0, 10)] == [operation.id]
+    assert [one.id for one in (await store.expired(0, 10)).operations] == [operation.id]
     noticed = clock.now()
     decided = advance(purchase_saga(), operation, LeaseExpired(), noticed, 0.5)
     assert decided is not None
-    assert await store.heartbeat([(operation.id, operation.lease)], noticed + LEASE) == {operation.id}
+    lease = (operation.id, operation.lease)
+    assert await store.heartbeat([lease], noticed + LEASE) == {lease}
     assert not await store.record(decided, actor="supervisor", expired_before=noticed)
-    assert await store.expired(0, 10) == []
+    assert (await store.expired(0, 10)).operations == []
     kept = await store.load(operation.id)
     assert kept == operation
 
@@ -340,9 +341,8 @@ async def test_operations_of_several_buckets_are_written_side_by_side(database_u
     assert {one.status for one in found} == {EventStatus.ACCEPTED}
     taken = [one for bucket in range(4) for one in await store.claim(replace(claim_of(40), bucket=bucket))]
     assert len(taken) == 40
-    assert await store.heartbeat([(one.operation.id, 1) for one in taken], NOW + LEASE) == {
-        one.operation.id for one in taken
-    }
+    leases = [(one.operation.id, 1) for one in taken]
+    assert await store.heartbeat(leases, NOW + LEASE) == set(leases)
     landed = await asyncio.gather(*(store.record(done(one.operation), actor="worker-1") for one in taken))
     await store.close()
     assert all(landed)
