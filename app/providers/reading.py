@@ -23,6 +23,7 @@ _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+_NO_TIMES = {datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)}
 # What an expression can raise over a value that it was not written for; JMESPathError is a ValueError.
 _EXPRESSION_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -176,11 +177,13 @@ def _amount(event: Json, fields: Fields, currency: str | None, faults: list[str]
 
 def _time(value: Json) -> datetime | None:
     """RFC 3339 or seconds since 1970, in UTC; whatever else it is, the payment does not fail by it."""
+    at = None
     try:
         if isinstance(value, str) and _RFC_3339.fullmatch(value):
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
-        if type(value) in {int, float}:
-            return datetime.fromtimestamp(value, UTC)
+            at = datetime.fromisoformat(value.upper()).astimezone(UTC)
+        elif type(value) in {int, float}:
+            at = datetime.fromtimestamp(value, UTC)
     except (ArithmeticError, OSError, ValueError):
         return None
-    return None
+    # The ends of the calendar are how programs write "no time"; the database would keep them as infinities.
+    return None if at in _NO_TIMES else at
