@@ -44,6 +44,7 @@ CACHE_SIZE = 100
 # SQLSTATE classes and codes that mean: not now, perhaps later.
 AWAY_CLASSES = ("08", "53")  # connection exceptions; out of connections, memory or disk
 AWAY_CODES = {
+    "25P03": "the server closed a session that stood still in a transaction",
     "25006": "the server is read-only",  # a primary that became a standby
     "57014": "the server cancelled the statement",
     "57P01": "the server is shutting down",

@@ -24,6 +24,12 @@ SEND_AGAIN = (
     asyncpg.InvalidCachedStatementError,  # a migration has changed a table since the statement was planned
 )
 
+# In one message, so that it costs no way to the server and back. The level is said, since a server may have another
+# default: what is read after a lost race must be seen. The limit is for a process that stands still in the middle of its
+# transaction, on a machine that is frozen or cut off: whoever writes one of its rows waits for it, and all who write
+# with him. A transaction of ours takes some milliseconds; one that was ended though it lives is sent again.
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '3s'"
+
 
 class PoisonedBatch(Exception):
     """Something in the batch cannot be written, or cannot be read; the cause says what."""
@@ -81,18 +87,29 @@ class Writer:
                 connection = self._connection
                 if connection is None or connection.is_closed():
                     connection = self._connection = await connect(self._url)
-                # Said, since a server may have another default: what is read after a lost race must be seen.
-                async with connection.transaction(isolation="read_committed"):
-                    return await work(connection, resent)
+                await connection.execute(BEGIN)
+                result = await work(connection, resent)
+                await connection.execute("COMMIT")
+                return result
         except (DatabaseUnavailable, asyncio.CancelledError):
             await self._drop()
             raise
-        except SEND_AGAIN:
-            raise
-        except Exception as error:
-            if not isinstance(error, asyncpg.PostgresError):
-                await self._drop()  # nobody knows what state it is in
+        except asyncpg.PostgresError as error:
+            await self._roll_back()
+            if isinstance(error, SEND_AGAIN):
+                raise
             raise PoisonedBatch(str(error)) from error
+        except Exception as error:
+            await self._drop()  # nobody knows what state it is in
+            raise PoisonedBatch(str(error)) from error
+
+    async def _roll_back(self) -> None:
+        try:
+            with translated():
+                if self._connection is not None:
+                    await self._connection.execute("ROLLBACK")
+        except DatabaseUnavailable:
+            await self._drop()  # which rolls it back as well
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
