@@ -91,6 +91,14 @@ class Client:
         """The calls of an operation as (step, action, outcome), oldest first."""
         return [(one["step"], one["action"], one["outcome"]) for one in await self.attempts(operation_id)]
 
+    async def until_outcomes(self, operation_id: str, wanted: list[str | None]) -> None:
+        """Waits until the calls of an operation have ended so."""
+
+        async def ended() -> bool:
+            return [one["outcome"] for one in await self.attempts(operation_id)] == wanted
+
+        await until(ended)
+
     async def causes(self, operation_id: str) -> list[str]:
         """Why each revision of an operation was made, oldest first."""
         return [one["cause"] for one in (await self.get(f"/operations/{operation_id}/history"))["items"]]
