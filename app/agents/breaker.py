@@ -19,7 +19,7 @@ class CircuitBreaker:
 
     def __init__(self, failures: int, open_for: timedelta) -> None:
         self._limit = failures
-        self._open_for = open_for
+        self.open_for = open_for
         self._failures = 0
         self._open_until: datetime | None = None
         self._probing = False
@@ -53,9 +53,9 @@ class CircuitBreaker:
         """
         if self._open_until is not None:
             if now >= self._open_until:
-                self._open_until = now + self._open_for
+                self._open_until = now + self.open_for
             return
         self._failures += 1
         if self._failures >= self._limit:
             self._failures = 0
-            self._open_until = now + self._open_for
+            self._open_until = now + self.open_for

@@ -11,6 +11,8 @@ from app.errors import Unavailable
 
 # When to ask again for a slot of an agent that is busy: long against a claim, short against a call.
 BUSY_WAIT = timedelta(seconds=1)
+# How far apart operations come back that one open breaker puts off: fifty a second are a gentle beginning.
+APART = timedelta(milliseconds=20)
 
 
 class SlotUnavailable(Unavailable):
@@ -37,6 +39,7 @@ class Gate:
         self._slots = asyncio.Semaphore(slots)
         self._breaker = breaker
         self._clock = clock
+        self._line = timedelta(0)
 
     def opens_at(self, now: datetime) -> datetime | None:
         """Until when the breaker lets nothing through; None where a call may go out.
@@ -44,6 +47,19 @@ class Gate:
         A probe's place is taken by `slot` alone, so that two callers that ask at once do not both get it.
         """
         return self._breaker.shut_until(now)
+
+    def turn_at(self, now: datetime) -> datetime | None:
+        """When one that the breaker lets not through had better come back; None where a call may go out.
+
+        Each claim that ends so costs two rows of history. So a thousand do not all come back when the breaker opens,
+        nor each second while a probe is out: they form a line as long as the breaker's open time at most. The first
+        of it are the probe, and where that goes well the others follow one after the other.
+        """
+        until = self.opens_at(now)
+        if until is None:
+            return None
+        self._line = (self._line + APART) % max(self._breaker.open_for, APART)
+        return until + self._line
 
     @asynccontextmanager
     async def slot(self, timeout: float) -> AsyncIterator[None]:
@@ -70,6 +86,7 @@ class Gate:
 
     def answered(self) -> None:
         """The agent has given a clear answer."""
+        self._line = timedelta(0)
         self._breaker.answered()
 
     def failed(self, now: datetime) -> None:
@@ -77,7 +94,7 @@ class Gate:
         self._breaker.failed(now)
 
     def _let_through(self) -> None:
-        until = self._breaker.shut_until(self._clock.now())
+        until = self.turn_at(self._clock.now())
         if until is not None:
             raise SlotUnavailable(f"the breaker of {self._agent} is open", until)
 

@@ -1,5 +1,7 @@
-"""A call over HTTP, in its atomic phase: the call is put on record, it goes out with no transaction open, and its answer
-is recorded together with what follows from it.
+"""A call over HTTP, in its atomic phase.
+
+The call is put on record, it goes out with no transaction open, and its answer is recorded together with what follows
+from it.
 """
 
 from app.agents import Exchange, RequestRefused, SlotUnavailable
@@ -15,9 +17,9 @@ async def send(execution: Execution, operation: Operation, sending: Sending) -> 
     try:
         request = agents.render(sending, execution.document(sending), operation.traceparent)
     except RequestRefused as error:
-        return await execution.finish(operation, sending, StepRejected(LastError(Outcome.REJECTED, str(error))))
+        return await execution.decide(operation, StepRejected(LastError(Outcome.REJECTED, str(error))))
     gate = agents.gate(request.agent)
-    closed_until = gate.opens_at(clock.now())
+    closed_until = gate.turn_at(clock.now())
     if execution.parts.draining.is_set() or closed_until is not None:
         return await execution.defer(operation, closed_until or clock.now())
     try:

@@ -29,7 +29,7 @@ from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance
 from app.saga.definition import Saga
 from app.saga.model import Action, Json, Operation, Status, Transition, call_document
-from app.saga.signals import Answer, Deferred, LateAnswer
+from app.saga.signals import Answer, Deferred, LateAnswer, StepRejected
 from app.worker.lease import Lease, Leases
 
 logger = logging.getLogger(__name__)
@@ -100,18 +100,24 @@ class Execution:
         return AttemptEnd(self._lease.number, exchange.outcome, exchange.response, self.parts.clock.now())
 
     async def defer(self, operation: Operation, until: datetime) -> Operation | None:
-        """Gives the claim back uncounted, as nothing was sent.
+        """Gives the claim back uncounted, as nothing was sent; None where the race for that was lost.
 
-        Those that one open breaker puts off come back spread over a poll interval, not all in one moment.
+        Those that are put off together come back spread over a poll interval, not all in one moment.
         """
-        spread = until + self.parts.slot_wait * random.random()
-        transition = advance(self.saga, operation, Deferred(spread), self.parts.clock.now(), random.random())
+        return await self.decide(operation, Deferred(until + self.parts.slot_wait * random.random()))
+
+    async def decide(self, operation: Operation, signal: Deferred | StepRejected) -> Operation | None:
+        """Records what follows without a call; None where the race for that was lost.
+
+        It is never a late answer: no sending waits for it, so it is no evidence for one.
+        """
+        transition = advance(self.saga, operation, signal, self.parts.clock.now(), random.random())
         if transition is not None and await self.record(transition):
             return transition.after
         return None
 
     async def finish(
-        self, operation: Operation, sending: Sending, answer: Answer, attempt: AttemptEnd | None = None
+        self, operation: Operation, sending: Sending, answer: Answer, attempt: AttemptEnd
     ) -> Operation | None:
         """Records an answer and what follows from it; where the lease was taken over, it is evidence."""
         current: Operation | None = operation
@@ -120,8 +126,7 @@ class Execution:
             signal = answer if ours else LateAnswer(sending.step, sending.action, answer)
             transition = advance(self.saga, current, signal, self.parts.clock.now(), random.random())
             if transition is None:
-                if attempt is not None:
-                    await persist(partial(self.parts.store.end_attempt, operation.id, attempt))
+                await persist(partial(self.parts.store.end_attempt, operation.id, attempt))
                 return None
             if await self.record(transition, attempt):
                 return transition.after

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.agents.breaker import CircuitBreaker
-from app.agents.gate import BUSY_WAIT, Gate, SlotUnavailable
+from app.agents.breaker import PROBE_WAIT, CircuitBreaker
+from app.agents.gate import APART, BUSY_WAIT, Gate, SlotUnavailable
 from tests.builders import NOW, FixedClock
 
 OPEN = timedelta(seconds=30)
@@ -81,7 +81,24 @@ async def test_nothing_goes_through_while_the_breaker_is_open(clock: FixedClock)
     with pytest.raises(SlotUnavailable, match="breaker") as refused:
         async with gate.slot(0):
             pytest.fail("the breaker is open")
-    assert refused.value.until == NOW + OPEN
+    assert refused.value.until == NOW + OPEN + APART
+
+
+async def test_a_thousand_that_an_open_breaker_puts_off_come_back_in_a_line_and_not_at_once(clock: FixedClock) -> None:
+    """Trap 30: after an outage all come back in one moment, and again each second while the probe is out."""
+    gate = gate_of(clock)
+    gate.failed(clock.now())
+    turns = [gate.turn_at(clock.now()) for _ in range(1000)]
+    assert turns == [NOW + OPEN + APART * place for place in range(1, 1001)]
+    clock.advance(OPEN)
+    async with gate.slot(0):
+        again = [turn for _ in range(1000) if (turn := gate.turn_at(clock.now()))]
+        assert max(again) < clock.now() + PROBE_WAIT + OPEN
+        assert len(set(again)) == 1000
+        gate.answered()
+    assert gate.turn_at(clock.now()) is None
+    gate.failed(clock.now())
+    assert gate.turn_at(clock.now()) == clock.now() + OPEN + APART
 
 
 async def test_of_many_that_wait_for_the_half_open_breaker_one_goes_through(clock: FixedClock) -> None:
