@@ -1,6 +1,7 @@
 """Claims what is due, as much as there are free slots, and gives each operation a task of its own."""
 
 import asyncio
+import contextlib
 import heapq
 import logging
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,9 @@ from app.worker.lease import Lease, Leases
 logger = logging.getLogger(__name__)
 
 Work = Callable[[Claimed, Lease], Awaitable[Operation | None]]
+
+# How many of the operations that it has put off a process keeps in mind; polling finds the others, a little later.
+MOST_EXPECTED = 10_000
 
 
 class Claimer:
@@ -53,14 +57,15 @@ class Claimer:
         self._lease = lease
         self._poll_interval = poll_interval
         self._first_bucket = 0
+        self._stopping = False
         self._due: list[datetime] = []
         self.running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Claims for as long as the process takes new work."""
+        """Claims until it is cancelled; what a claim that is under way then has taken is handed on first."""
         while True:
             try:
-                more = await self.claim()
+                more = await self._claim_to_its_end()
             except DatabaseUnavailable as error:
                 logger.warning("claim_unavailable", extra={"error": str(error)})
                 more = False
@@ -68,6 +73,18 @@ class Claimer:
                 await self._wakeup.wait(self._until_next())
             elif len(self.running) >= self._concurrency:
                 await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _claim_to_its_end(self) -> bool:
+        """Claims; a claim that were cancelled could have taken what would then lie under its lease, and count as failed."""
+        claiming = asyncio.create_task(self.claim())
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            self._stopping = True
+            while not claiming.done():
+                with contextlib.suppress(asyncio.CancelledError):  # once more, while it ends
+                    await asyncio.wait({claiming})
+            raise
 
     async def claim(self) -> bool:
         """Fills the free slots, bucket by bucket; whether there may be more that is due.
@@ -79,7 +96,7 @@ class Claimer:
         self._forget_until(self._clock.now())
         for offset in range(buckets):
             free = self._concurrency - len(self.running)
-            if free <= 0:
+            if free <= 0 or self._stopping:
                 return True
             counted_from = self._clock.monotonic()
             now = self._clock.now()
@@ -114,9 +131,10 @@ class Claimer:
         """What this process has put off it looks for again at the right moment, sooner than by polling."""
         if due_at <= self._clock.now():
             self._wakeup.poke()
-        else:
+        elif len(self._due) < MOST_EXPECTED:
             heapq.heappush(self._due, due_at)
-            self._wakeup.poke()
+            if self._due[0] == due_at:  # sooner than what is waited for
+                self._wakeup.poke()
 
     def _forget_until(self, now: datetime) -> None:
         """What is due by now is found by the claim that begins now."""

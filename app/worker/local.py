@@ -1,5 +1,6 @@
 """A step in Python: the function and the record of it in one transaction, so that its effects happen exactly once."""
 
+import logging
 import random
 from datetime import timedelta
 from uuid import uuid4
@@ -13,7 +14,9 @@ from app.saga import Sending, advance
 from app.saga.definition import LocalCall
 from app.saga.model import LastError, Operation, Outcome, Transition
 from app.saga.signals import StepDone, StepUnavailable
-from app.worker.execution import Execution
+from app.worker.execution import Execution, persist
+
+logger = logging.getLogger(__name__)
 
 # How soon an order is tried again whose lock another local step holds.
 BUSY_WAIT = timedelta(milliseconds=200)
@@ -40,12 +43,14 @@ async def run_in_transaction(
         return await execution.defer(operation, parts.clock.now() + BUSY_WAIT * (1 + random.random()))
     except _NotDone as error:
         exchange = error.exchange
-    except RolledBack as error:
-        exchange = unavailable(str(error))
-    except DatabaseUnavailable as error:
-        if step.transition is not None and step.decision is not None and await step.has_landed():
+    except (RolledBack, DatabaseUnavailable) as error:
+        if step.transition is not None and await persist(step.has_landed):
             return step.transition.after
         exchange = unavailable(f"rolled back: {error}")
+    except Exception as error:
+        # As when the function has swallowed an error of the database, in whose transaction nothing can be written then.
+        logger.warning("local_step_failed", exc_info=True, extra={"function": call.local})
+        exchange = unavailable(f"rolled back: {type(error).__name__}: {error}")
     if not step.begun:
         return await execution.defer(operation, parts.clock.now())
     return await execution.finish(sending.operation, sending, exchange.answer, execution.end_of(exchange))
@@ -65,6 +70,8 @@ class LocalStep:
     async def work(self, transaction: LocalTransaction) -> Operation:
         """Puts the attempt on record, runs the function, and writes what follows in the function's transaction."""
         execution, sending = self._execution, self._sending
+        if execution.parts.draining.is_set():
+            raise RolledBack("the process ends")
         request = {"method": "LOCAL", "url": self._call.local, "body": None}
         if not await execution.begin(sending, request):
             raise RolledBack("the operation has changed before the step ran")

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
 from app.agents import Agents
 from app.clock import Clock
@@ -15,11 +15,12 @@ from app.db.operations import Claimed
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
+from app.saga.definition import LocalCall
 from app.saga.model import Operation
 from app.settings import Settings
 from app.worker.claim import Claimer
 from app.worker.execute import execute
-from app.worker.execution import Execution, Parts
+from app.worker.execution import Execution, Parts, persist
 from app.worker.lease import Lease, Leases
 from app.worker.retention import Sweeper
 from app.worker.supervise import Supervisor
@@ -60,7 +61,7 @@ class Runner:
         self.name = parts.worker
         self._settings = settings
         self._parts = parts
-        self._supervisor = Supervisor(parts.store, parts.sagas, parts.clock, parts.worker)
+        self._supervisor = Supervisor(parts.store, parts.sagas, parts.clock, wakeup, parts.worker)
         self._sweeper = Sweeper(parts.engine, settings.retention, parts.clock)
         self._claimer = Claimer(
             parts.store,
@@ -79,11 +80,11 @@ class Runner:
     def start(self) -> None:
         """Starts all duties."""
         interval = self._settings.worker.poll_interval
-        self._claiming = self._duty(self._claimer.run(), "claim")
+        self._claiming = asyncio.create_task(keep_up(self._claimer.run, interval), name="claim")
         self._duties = [
-            self._duty(self._parts.leases.run(), "heartbeat"),
-            self._duty(self._supervisor.run(interval), "supervise"),
-            self._duty(self._sweeper.run(), "retention"),
+            asyncio.create_task(keep_up(self._parts.leases.run, interval), name="heartbeat"),
+            asyncio.create_task(keep_up(partial(self._supervisor.run, interval), interval), name="supervise"),
+            asyncio.create_task(keep_up(self._sweeper.run, interval), name="retention"),
         ]
 
     def drain(self) -> None:
@@ -106,22 +107,28 @@ class Runner:
 
     def _drain_limit(self) -> timedelta:
         timeouts = [agent.timeout for agent in self._settings.agents.values()]
-        return max(timeouts, default=timedelta(seconds=10)) + DRAIN_MARGIN
+        calls = [call for saga in self._settings.sagas.values() for step in saga.steps for call in (step.do, step.undo)]
+        timeouts += [call.timeout for call in calls if isinstance(call, LocalCall)]
+        return max(timeouts, default=timedelta(0)) + DRAIN_MARGIN
 
     async def _carry_out(self, claimed: Claimed, lease: Lease) -> Operation | None:
-        saga = await self._parts.sagas.get(claimed.operation.saga_hash)
+        saga = await persist(lambda: self._parts.sagas.get(claimed.operation.saga_hash))
         return await execute(Execution(self._parts, claimed, lease, saga), claimed.operation)
 
-    def _duty(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(_report)
-        return task
 
+async def keep_up(duty: Callable[[], Awaitable[None]], pause: timedelta) -> None:
+    """Carries a duty out until it is cancelled.
 
-def _report(task: "asyncio.Task[None]") -> None:
-    """A duty never ends by itself: where one has, that is a mistake which must be seen."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.critical("duty_failed", exc_info=error, extra={"duty": task.get_name()})
+    None ends by itself. Where one fails, that is a mistake which must be seen; but a process that lives on and claims
+    nothing any more, or lets its leases run out, would be worse than one that tries again.
+    """
+    while True:
+        try:
+            await duty()
+        except Exception:
+            task = asyncio.current_task()
+            logger.critical("duty_failed", exc_info=True, extra={"duty": task and task.get_name()})
+        await asyncio.sleep(pause.total_seconds())
 
 
 async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:

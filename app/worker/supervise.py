@@ -12,6 +12,7 @@ from datetime import timedelta
 from app.clock import Clock
 from app.db.sagas import Sagas
 from app.db.store import Store, crashed
+from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
 from app.saga import advance
 from app.saga.model import Operation
@@ -25,10 +26,11 @@ MOST_AT_ONCE = 200
 class Supervisor:
     """One supervisor a worker process; any number of them may run side by side."""
 
-    def __init__(self, store: Store, sagas: Sagas, clock: Clock, worker: str) -> None:
+    def __init__(self, store: Store, sagas: Sagas, clock: Clock, wakeup: Wakeup, worker: str) -> None:
         self._store = store
         self._sagas = sagas
         self._clock = clock
+        self._wakeup = wakeup
         self._actor = f"supervisor:{worker}"
 
     async def look(self) -> int:
@@ -40,6 +42,8 @@ class Supervisor:
             while page.more:
                 page = await self._store.expired(bucket, MOST_AT_ONCE, page)
                 taken += await self._take_all_back(page.operations)
+        if taken:
+            self._wakeup.signal()
         return taken
 
     async def run(self, interval: timedelta) -> None:
