@@ -93,7 +93,7 @@ def test_openapi_drift_is_shown_with_the_command_that_ends_it(checkout: Path) ->
 def test_tests_run_even_where_a_check_fails_and_the_whole_fails_then(checkout: Path) -> None:
     ended = call(checkout, "test", "-k", "saga")
     assert ended.returncode == 1
-    assert re.search(r"^-m pytest -n \d+ -k saga$", ended.stdout, re.MULTILINE)
+    assert re.search(r"^-m pytest -n \d+ --dist \w+ -k saga$", ended.stdout, re.MULTILINE)
 
 
 def test_lock_is_installed_again_only_when_it_has_changed(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
