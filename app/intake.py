@@ -19,7 +19,7 @@ from app.db.wakeup import Wakeup
 from app.errors import InvalidRequest, NotAllowed, NotFound
 from app.providers import Delivery
 from app.providers.reading import Ignored, Payment, Reading, Unreadable, read
-from app.saga.creation import new_operation
+from app.saga.creation import Heard, new_operation
 from app.saga.definition import Saga
 from app.saga.model import Json, Operation, compact_json
 from app.settings import Source
@@ -106,7 +106,7 @@ class Intake:
             raise NotFound("no such event")
         if row.status not in REPROCESSABLE or row.payload is None:
             raise NotAllowed(f"the event is {row.status}; only an unprocessable or conflicting one can be read again")
-        source = sources.get(row.source)
+        source = _source_of(sources, row.source)
         if source is None:
             raise NotAllowed(f'its source "{row.source}" is not configured any more')
         reading = read(source, Delivery(row.delivery_id), row.payload)
@@ -174,16 +174,24 @@ class Intake:
             operation_id(source.identity, payment.external_id),
             saga,
             await self._sagas.store(saga),
-            source=source.name,
-            external_id=payment.external_id,
-            order_id=payment.order_id,
-            amount=payment.amount,
-            currency=payment.currency,
-            occurred_at=payment.occurred_at,
-            event_id=event,
-            traceparent=traceparent,
-            now=now,
+            Heard(
+                source=source.name,
+                external_id=payment.external_id,
+                order_id=payment.order_id,
+                amount=payment.amount,
+                currency=payment.currency,
+                occurred_at=payment.occurred_at,
+                event_id=event,
+                traceparent=traceparent,
+            ),
+            now,
         )
+
+
+def _source_of(sources: Mapping[str, Source], name: str) -> Source | None:
+    """The source that an event came from: it may have been renamed since, with its old name kept for its identity."""
+    by_identity = {source.identity: source for source in sources.values()}
+    return sources.get(name) or by_identity.get(name)
 
 
 def _digest(body: bytes) -> str:

@@ -9,7 +9,7 @@ from app.db.ingest import Arrival
 from app.db.rows import bucket_of
 from app.db.tables import EventStatus
 from app.intake import event_id, operation_id
-from app.saga.creation import new_operation
+from app.saga.creation import Heard, new_operation
 from app.saga.definition import HttpCall, RetryPolicy, Saga, Step, hash_of
 from app.saga.model import Operation
 
@@ -71,15 +71,17 @@ def operation_for(
         operation_id("shop", external_id),
         saga,
         hash_of(saga),
-        source="shop",
-        external_id=external_id,
-        order_id=order_id,
-        amount=amount,
-        currency=currency,
-        occurred_at=None,
-        event_id=event or event_id("shop", "payment", external_id, order_id, amount, currency),
-        traceparent=None,
-        now=now,
+        Heard(
+            source="shop",
+            external_id=external_id,
+            order_id=order_id,
+            amount=amount,
+            currency=currency,
+            occurred_at=None,
+            event_id=event or event_id("shop", "payment", external_id, order_id, amount, currency),
+            traceparent=None,
+        ),
+        now,
     )
 
 

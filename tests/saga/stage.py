@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.saga import Sending, advance, prepare
-from app.saga.creation import new_operation
+from app.saga.creation import Heard, new_operation
 from app.saga.definition import HttpCall, Limits, LocalCall, Lookup, RetryPolicy, Saga, Step
 from app.saga.model import (
     CLAIMABLE,
@@ -92,15 +92,17 @@ def created(saga: Saga, now: datetime = NOON) -> Operation:
         UUID("6a1f4c9e-0000-5000-8000-000000000001"),
         saga,
         "hash",
-        source="shop",
-        external_id="pay_1",
-        order_id="order-1",
-        amount=1999,
-        currency="EUR",
-        occurred_at=None,
-        event_id=UUID("6a1f4c9e-0000-5000-8000-000000000002"),
-        traceparent=None,
-        now=now,
+        Heard(
+            source="shop",
+            external_id="pay_1",
+            order_id="order-1",
+            amount=1999,
+            currency="EUR",
+            occurred_at=None,
+            event_id=UUID("6a1f4c9e-0000-5000-8000-000000000002"),
+            traceparent=None,
+        ),
+        now,
     )
 
 
