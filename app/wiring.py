@@ -20,7 +20,7 @@ from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
 from app.intake import Intake
 from app.settings import Settings
-from app.worker.runner import Runner, parts_of
+from app.worker.runner import Runner, keep_up, parts_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ async def build(settings: Settings, role: Role) -> Service:
         await schema.check(engine)
         clock = DatabaseClock()
         await synchronise(engine, clock)
-        keeping_time = asyncio.create_task(_keep_time(engine, clock), name="clock")
+        keeping_time = asyncio.create_task(keep_up(partial(_keep_time, engine, clock), CLOCK_INTERVAL), name="clock")
         closing.callback(keeping_time.cancel)
         store = Store(url, await schema.buckets(engine), clock)
         closing.push_async_callback(store.close)
