@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import asyncpg
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from app.db.engine import connect, translated
 from app.errors import DatabaseUnavailable
@@ -23,6 +23,8 @@ SEND_AGAIN = (
     asyncpg.SerializationError,
     asyncpg.InvalidCachedStatementError,  # a migration has changed a table since the statement was planned
 )
+
+AGAIN = (DatabaseUnavailable, *SEND_AGAIN)
 
 # In one message, so that it costs no way to the server and back. The level is said, since a server may have another
 # default: what is read after a lost race must be seen. The limit is for a process that stands still in the middle of its
@@ -60,21 +62,25 @@ class Writer:
             PoisonedBatch: PostgreSQL refuses the data, or it cannot be made into a statement at all.
         """
         async with self._turn:
-            retrying = AsyncRetrying(
-                retry=retry_if_exception(lambda error: isinstance(error, (DatabaseUnavailable, *SEND_AGAIN))),
-                wait=wait_random_exponential(multiplier=0.02, max=0.5),
-                stop=stop_after_delay(self._resend_for),
-                retry_error_callback=_unavailable,
-            )
-            tries = 0
+            try:
+                return await self._once(work, resent=False)
+            except AGAIN:
+                # Only what broke pays for the machinery of being sent again.
+                return await self._resend(work)
 
-            async def attempt() -> Result:
-                nonlocal tries
-                tries += 1
-                return await self._once(work, resent=tries > 1)
+    async def _resend(self, work: Callable[[asyncpg.Connection, bool], Awaitable[Result]]) -> Result:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(AGAIN),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            stop=stop_after_delay(self._resend_for),
+            retry_error_callback=_unavailable,
+        )
 
-            result: Result = await retrying(attempt)
-            return result
+        async def attempt() -> Result:
+            return await self._once(work, resent=True)
+
+        result: Result = await retrying(attempt)
+        return result
 
     async def close(self) -> None:
         """Closes the connection."""

@@ -153,9 +153,12 @@ async def persist(write: Callable[[], Awaitable[Result]]) -> Result:
 
     The lease may end meanwhile; then the answer is recorded as a late one.
     """
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(DatabaseUnavailable), wait=wait_random_exponential(multiplier=0.1, max=2)
-    )
+    try:
+        return await write()
+    except DatabaseUnavailable:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(DatabaseUnavailable), wait=wait_random_exponential(multiplier=0.1, max=2)
+        )
 
     # tenacity awaits only what it sees to be a coroutine function; what makes one, as a lambda does, it does not see.
     async def written() -> Result:
