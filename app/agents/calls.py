@@ -9,9 +9,10 @@ import httpx
 from app.agents.answer import NoReply, Reply, StepAnswer, lookup_answer, no_answer, step_answer, unclear
 from app.agents.breaker import CircuitBreaker
 from app.agents.gate import Gate
-from app.agents.http import attempt, transport_for
+from app.agents.http import Borrowed, Transport, attempt
 from app.agents.redact import Redactor
 from app.agents.request import Endpoint, Request, render
+from app.agents.transport import Connections
 from app.clock import Clock
 from app.saga import Sending
 from app.saga.compensate import nothing_there
@@ -43,7 +44,7 @@ class Agents:
     Args:
         agents: by their names.
         clock: the time of answers, for Retry-After and the breakers.
-        transport: for all agents, instead of a pool of connections each.
+        transport: for all agents, instead of a pool of connections for each.
     """
 
     def __init__(
@@ -51,7 +52,10 @@ class Agents:
     ) -> None:
         self._clock = clock
         self._endpoints = {name: Endpoint(agent) for name, agent in agents.items()}
-        self._transports = {name: transport or transport_for(agent.max_concurrency) for name, agent in agents.items()}
+        self._transports: dict[str, Transport] = {
+            name: Borrowed(transport) if transport else Connections(self._endpoints[name].origin, agent.max_concurrency)
+            for name, agent in agents.items()
+        }
         self._gates = {name: _gate(agent, clock) for name, agent in agents.items()}
 
     def render(self, sending: Sending, document: dict[str, Json], traceparent: str | None) -> Request:
@@ -99,7 +103,7 @@ class Agents:
 
     async def aclose(self) -> None:
         """Closes all connections."""
-        for transport in set(self._transports.values()):
+        for transport in self._transports.values():
             await transport.aclose()
 
 

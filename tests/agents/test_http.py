@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from app.agents import Agents, Exchange
-from app.agents.http import KEEPALIVE_SECONDS, NEVER_SENT
+from app.agents.http import NEVER_SENT
+from app.agents.transport import KEEPALIVE_SECONDS
 from app.saga.definition import HttpCall
 from app.saga.model import Action, Outcome
 from app.saga.signals import StepDone, StepRejected, StepUnavailable, StepUnknown
