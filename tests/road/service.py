@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from app.sandbox import PaymentProvider
+from app.sandbox.desk import Hold
 from tests.cli.process import Running
 
 KEY = "mg_operator"
@@ -44,6 +45,12 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(BOUND):
         while not await holds():
             await asyncio.sleep(0.01)
+
+
+async def arrived(*holds: Hold) -> None:
+    """Waits until the calls that are held have come."""
+    async with asyncio.timeout(BOUND):
+        await asyncio.gather(*(hold.arrived.wait() for hold in holds))
 
 
 @contextlib.asynccontextmanager
@@ -98,6 +105,14 @@ class Client:
             return [one["outcome"] for one in await self.attempts(operation_id)] == wanted
 
         await until(ended)
+
+    async def recovered(self) -> None:
+        """Waits until it says that it is ready."""
+
+        async def ready() -> bool:
+            return (await self.http.get("/readyz")).is_success
+
+        await until(ready)
 
     async def causes(self, operation_id: str) -> list[str]:
         """Why each revision of an operation was made, oldest first."""

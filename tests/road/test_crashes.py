@@ -21,7 +21,7 @@ from app.sandbox.manners import Ware
 from app.wiring import Role
 from tests.db.embedded.holding import place_of, postmaster
 from tests.postgres import scratch
-from tests.road.service import Client, Process, client_of
+from tests.road.service import Client, Process, arrived, client_of
 from tests.road.watch import BEGIN, RECORD, Watch
 from tests.road.world import BOOKING, World
 
@@ -59,7 +59,7 @@ async def killed_at(world: World, watch: Watch, service: Client, worker: Process
     out = world.desk(instant.ware).hold(during, instant.ware, instant.action)
     answered = world.desk(instant.ware).hold(after, instant.ware, instant.action, after=True)
     ids = {during: await service.pay(during), after: await service.pay(after)}
-    await asyncio.gather(out.arrived.wait(), answered.arrived.wait())
+    await arrived(out, answered)
     payment = world.psp.capture(before, 1999)
     ids[before] = str(operation_id("shop", payment.id))
     async with contextlib.AsyncExitStack() as held:

@@ -11,7 +11,7 @@ from app.sandbox.desk import Hold
 from app.sandbox.ledger import Deed
 from app.sandbox.manners import WELL, Turn, Ware
 from app.wiring import Role
-from tests.road.service import Client, until
+from tests.road.service import Client, arrived, until
 from tests.road.watch import BEGIN, Watch
 from tests.road.world import World, bought, saga_toml
 
@@ -32,7 +32,7 @@ async def test_a_worker_that_stood_still_changes_nothing_by_its_old_lease_and_bu
         async with world.process(Role.WORKER, **CONFIG) as zombie:
             hold = world.supplier.desk.hold("order-1", Ware.PURCHASE, Action.DO, after=True)
             operation = await service.pay("order-1")
-            await hold.arrived.wait()
+            await arrived(hold)
             zombie.send(signal.SIGSTOP)
             async with world.working(**CONFIG):
                 hold.released.set()  # the answer goes to a worker that does not read it
@@ -58,7 +58,7 @@ async def test_a_late_answer_that_contradicts_the_end_makes_it_held(world: World
         async with world.process(Role.WORKER, **config) as zombie:
             hold = world.supplier.desk.hold("order-1", Ware.PURCHASE, Action.DO)
             operation = await service.pay("order-1")
-            await hold.arrived.wait()
+            await arrived(hold)
             zombie.send(signal.SIGSTOP)
             async with world.working(**config):
                 settled = await service.settled(operation)
@@ -132,7 +132,7 @@ async def test_never_more_calls_are_out_to_an_agent_than_it_takes(world: World) 
         for one in ids:
             await service.until(one, lambda shown: shown["status"] == "processing")
         for wave in (1, 2, 3):
-            await until(partial(_arrived, holds, 2 * wave))
+            await until(partial(_so_many_arrived, holds, 2 * wave))
             for hold in holds:
                 if hold.arrived.is_set():
                     hold.released.set()
@@ -141,8 +141,8 @@ async def test_never_more_calls_are_out_to_an_agent_than_it_takes(world: World) 
         assert [len(await service.attempts(one)) for one in ids] == [1] * 6
 
 
-async def _arrived(holds: list[Hold], most: int) -> bool:
+async def _so_many_arrived(holds: list[Hold], most: int) -> bool:
     """Whether so many calls have come; more must not have."""
-    arrived = sum(hold.arrived.is_set() for hold in holds)
-    assert arrived <= most
-    return arrived == most
+    came = sum(hold.arrived.is_set() for hold in holds)
+    assert came <= most
+    return came == most

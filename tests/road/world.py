@@ -55,7 +55,7 @@ timeout = "{timeout}"
 in_flight = "{in_flight}"
 """
 
-RETRY = 'retry = {{ maximum_attempts = {attempts}, initial_interval = "20ms", maximum_interval = "100ms" }}'
+RETRY = 'retry = {{ maximum_attempts = {attempts}, initial_interval = "{first}", maximum_interval = "{longest}" }}'
 UNDO_RETRY = 'undo_retry = { maximum_attempts = 20, initial_interval = "20ms", maximum_interval = "100ms" }'
 PAYMENT = f"""
 [[sagas.{{saga}}.steps]]
@@ -75,9 +75,15 @@ undo = {{ agent = "supplier", method = "POST", path = "/{name}s/{{operation_id}}
 LOOKUP = 'lookup = {{ agent = "supplier", method = "GET", path = "/{name}s/{{operation_id}}", done = "status == \'confirmed\'" }}'
 
 
-def saga_toml(name: str, *steps: str, lookup: bool = False, attempts: int = 3) -> str:
-    """The TOML of a saga: the payment, and wares of the supplier's in order."""
-    retry = RETRY.format(attempts=attempts)
+def saga_toml(
+    name: str, *steps: str, lookup: bool = False, attempts: int = 3, first: str = "20ms", longest: str = "100ms"
+) -> str:
+    """The TOML of a saga: the payment, and wares of the supplier's in order.
+
+    Args:
+        first, longest: the waits between attempts.
+    """
+    retry = RETRY.format(attempts=attempts, first=first, longest=longest)
     parts = [PAYMENT.format(saga=name)]
     for step in steps:
         asked = LOOKUP.format(name=step) if lookup else ""
