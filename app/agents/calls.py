@@ -90,7 +90,7 @@ class Agents:
         now = self._clock.now()
         response = _recorded(came, endpoint.redactor)
         if isinstance(came, Reply):
-            excerpt = endpoint.redactor.excerpt(response["body"] if response else None)
+            excerpt = "" if came.succeeded or not response else endpoint.redactor.excerpt(response["body"])
             answer: StepAnswer = step_answer(came, now, excerpt)
         else:
             answer = no_answer(came)

@@ -88,6 +88,7 @@ class Endpoint:
         self.base = urlunsplit((parts.scheme, host, "", "", ""))
         self.path = parts.path.rstrip("/")
         self.redactor = Redactor(headers)
+        self.shown = self.redactor.text(self.base)
         own = {"Host": self.origin.authority, **_OWN_HEADERS}
         self._headers = {name: value for name, value in own.items() if name.lower() not in names} | headers
         self._has_content_type = "content-type" in names
@@ -126,7 +127,7 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
     return Request(
         agent=endpoint.name,
         method=call.method,
-        url=endpoint.redactor.text(url),
+        url=endpoint.shown + endpoint.redactor.text(path),
         body=None if content is None else endpoint.redactor.body(value, content),
         target=url,
         path=path,

@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections import deque
 from functools import cache
-from typing import NamedTuple
 
 import httpx
 
@@ -26,11 +25,6 @@ KEEPALIVE_SECONDS = 2.0
 NEXT_ADDRESS_SECONDS = 1.0
 
 
-class _Idle(NamedTuple):
-    connection: Connection
-    since: float  # of the event loop's clock
-
-
 class Connections:
     """A pool of HTTP/1.1 connections to one origin.
 
@@ -42,7 +36,7 @@ class Connections:
 
     def __init__(self, origin: Origin, idle: int) -> None:
         self._origin = origin
-        self._idle: deque[_Idle] = deque()
+        self._idle: deque[tuple[float, Connection]] = deque()  # since when, by the event loop's clock
         self._limit = idle
         self._open: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -64,6 +58,8 @@ class Connections:
         coming.sent = False
         written = write(request)
         connection = self._reusable() or await self._connect()
+        if not connection.usable:
+            raise ConnectionError("the agent closed the connection before anything was sent")
         coming.sent = True
         try:
             await connection.ask(written, coming, bodiless=request.method == "HEAD")
@@ -89,7 +85,7 @@ class Connections:
         """The one that was used last, so that those that are not needed grow old."""
         youngest = asyncio.get_running_loop().time() - KEEPALIVE_SECONDS
         while self._idle:
-            connection, since = self._idle.pop()
+            since, connection = self._idle.pop()
             if since > youngest and connection.is_quiet():
                 return connection
             connection.abort()
@@ -100,7 +96,7 @@ class Connections:
             connection.abort()
             return
         loop = asyncio.get_running_loop()
-        self._idle.append(_Idle(connection, loop.time()))
+        self._idle.append((loop.time(), connection))
         if self._sweeping is None:
             self._sweeping = loop.call_later(KEEPALIVE_SECONDS, self._sweep)
 
@@ -108,10 +104,10 @@ class Connections:
         """Closes those that have become too old, and comes back when the next one will be."""
         loop = asyncio.get_running_loop()
         self._sweeping = None
-        while self._idle and self._idle[0].since <= loop.time() - KEEPALIVE_SECONDS:
-            self._idle.popleft().connection.abort()
+        while self._idle and self._idle[0][0] <= loop.time() - KEEPALIVE_SECONDS:
+            self._idle.popleft()[1].abort()
         if self._idle:
-            self._sweeping = loop.call_at(self._idle[0].since + KEEPALIVE_SECONDS, self._sweep)
+            self._sweeping = loop.call_at(self._idle[0][0] + KEEPALIVE_SECONDS, self._sweep)
 
     # --- new connections ---
 
