@@ -1,14 +1,12 @@
 """What cannot be written, read or planned stands alone: its neighbours go on, and nothing is done twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import pytest
 
 from app.db.engine import create
 from app.db.operations import Claim
@@ -20,28 +18,6 @@ from app.saga.signals import StepDone
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
 
 LEASE = timedelta(seconds=30)
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock()
-
-
-@pytest.fixture
-async def store(database_url: str, clock: FixedClock) -> AsyncIterator[Store]:
-    engine = create(database_url, 1)
-    await Sagas(engine, {}).store(purchase_saga())
-    await engine.dispose()
-    store = Store(database_url, 1, clock)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def receive(store: Store, *external_ids: str) -> None:
