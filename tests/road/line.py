@@ -3,7 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from enum import Enum, auto
 from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+COMMIT = b"COMMIT"
+
+
+class Fate(Enum):
+    """What becomes of the next commit on a connection, which breaks with it."""
+
+    NEVER_ARRIVES = auto()
+    ANSWER_IS_LOST = auto()
 
 
 class Line:
@@ -13,6 +23,7 @@ class Line:
         self._socket = socket
         self._open: set[asyncio.StreamWriter] = set()
         self._cut = False
+        self._fates: dict[int, Fate] = {}
         self.refused = 0
 
     def cut(self) -> None:
@@ -25,27 +36,38 @@ class Line:
         """From now on one can connect again."""
         self._cut = False
 
+    def break_at_commit(self, port: int, fate: Fate) -> None:
+        """Breaks the connection that comes from this port, at its next commit."""
+        self._fates[port] = fate
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client's connection, to its end."""
         if self._cut:
             self.refused += 1
             writer.transport.abort()
             return
+        port = writer.get_extra_info("peername")[1]
         from_server, to_server = await asyncio.open_unix_connection(self._socket)
-        ends = {writer, to_server}
-        self._open |= ends
+        self._open |= {writer, to_server}
         try:
-            await asyncio.gather(_forward(reader, to_server), _forward(from_server, writer))
+            await asyncio.gather(
+                self._forward(reader, to_server, port, Fate.NEVER_ARRIVES),
+                # The server's answer to a commit has that word in it as well.
+                self._forward(from_server, writer, port, Fate.ANSWER_IS_LOST),
+            )
         finally:
-            self._open -= ends
+            self._open -= {writer, to_server}
 
-
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, breaks: Fate
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if COMMIT in data and self._fates.get(port) is breaks:
+                    break
+                writer.write(data)
+                await writer.drain()
+        writer.close()
 
 
 @contextlib.asynccontextmanager

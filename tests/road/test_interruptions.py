@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from app.sandbox.desk import Hold
 from app.sandbox.ledger import Deed
 from app.sandbox.manners import Ware
 from app.wiring import Role
-from tests.road.line import Line, line_to
+from tests.road.line import Line
 from tests.road.service import Client, arrived, until
 from tests.road.watch import Watch
 from tests.road.world import PURCHASE, World, bought
@@ -65,14 +64,6 @@ async def test_an_answer_is_not_lost_when_every_connection_to_the_database_break
         assert (await service.settled(operation))["status"] == "succeeded"
         assert await service.outcomes(operation) == [("purchase", "do", "done")]
         assert (await service.settled(await service.pay("order-2")))["status"] == "succeeded"
-
-
-@pytest.fixture
-async def line(world: World) -> AsyncIterator[Line]:
-    """The service's line to its database."""
-    async with line_to(world.database_url) as (line, url):
-        world.database_url = url
-        yield line
 
 
 async def test_an_answer_is_not_lost_while_the_database_is_away(world: World, line: Line) -> None:
