@@ -1,5 +1,7 @@
 """Answers of workers whose lease was taken over: stored, and decided upon as evidence for their step."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.saga.model import Action, HeldReason, Phase, Reason, Status, StepStatus
@@ -350,3 +352,10 @@ class TestOfAnUndo:
         play.run(rejected(422))
         play.tell(late(done(), action=Action.UNDO))
         assert (play.operation.status, play.state("flight")) == (Status.HELD, StepStatus.UNDONE)
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.REFUNDED])
+def test_of_an_operation_that_retention_has_emptied_it_changes_nothing(status: Status) -> None:
+    play = Play(TWO)
+    play.operation = replace(play.operation, status=status, steps=(), finished_at=play.now, next_run_at=None)
+    assert play.decide(late(done())) is None

@@ -93,6 +93,15 @@ SIGNALS: dict[str, tuple[Signal, ...]] = {
 }
 
 
+def test_nothing_is_allowed_with_what_retention_has_emptied() -> None:
+    play = Play(TWO)
+    play.run(done(), done())
+    play.operation = replace(play.operation, steps=())
+    assert allowed_actions(play.operation) == ()
+    with pytest.raises(NotAllowed):
+        play.decide(CancelRequested(undo_succeeded=True))
+
+
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 @pytest.mark.parametrize("action", ALLOWED)
 def test_each_action_is_allowed_in_its_statuses_and_in_no_other(action: str, make: Callable[[], Play]) -> None:
