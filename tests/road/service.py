@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ import httpx
 
 from app.sandbox import PaymentProvider
 from app.sandbox.desk import Hold
-from tests.cli.process import Running
 
 KEY = "mg_operator"
 
@@ -23,16 +23,17 @@ BOUND = 30
 class Process:
     """A service that is a process of its own."""
 
-    run: Running
     url: str
+    pid: int
+    wait: Callable[[], int]
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal."""
-        self.run.process.send_signal(number)
+        os.kill(self.pid, number)
 
     async def ended(self) -> int:
         """The exit status, once it has ended."""
-        return await asyncio.to_thread(self.run.wait)
+        return await asyncio.to_thread(self.wait)
 
     async def kill(self) -> None:
         """As a machine dies: nothing of it can do anything any more when this returns."""

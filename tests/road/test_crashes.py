@@ -127,7 +127,7 @@ async def test_all_that_was_acknowledged_is_there_after_the_whole_service_and_it
         async with few:
             await world.psp.tell(world.psp.event(payment, url=f"{url}/webhooks/shop"))
 
-    async with world.process(Role.ALL, embedded=True, **config) as killed:
+    async with world.command(**config) as killed:
         telling = [asyncio.create_task(tell(payment, killed.url)) for payment in payments]
         await asyncio.wait(telling[:15])
         os.kill(postmaster(place_of(data)), signal.SIGKILL)
@@ -137,7 +137,7 @@ async def test_all_that_was_acknowledged_is_there_after_the_whole_service_and_it
     await asyncio.gather(*telling, return_exceptions=True)
     acknowledged = {one.event.payment_id for one in world.psp.deliveries if one.status in {200, 202}}
     async with (
-        world.process(Role.ALL, embedded=True, **config) as again,
+        world.command(**config) as again,
         client_of(again.url) as http,
     ):
         service = Client(http, world.psp)

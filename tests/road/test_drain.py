@@ -50,7 +50,6 @@ async def test_sigterm_takes_no_new_work_and_waits_for_the_call_that_is_out(worl
         untouched = await service.show(later)
         assert (untouched["status"], untouched["revision"]) == ("pending", 1)
         assert bought(world.supplier.ledger) == [("bought", "purchase", "order-1")]
-    assert worker.run.out == [f"makegood: listening on {worker.url}"]
 
 
 async def test_what_a_claim_takes_while_the_process_is_told_to_end_is_given_back_uncounted(

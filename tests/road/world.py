@@ -20,6 +20,7 @@ from app.sandbox.manners import Ware
 from app.settings import Settings
 from app.wiring import Role, Service, build
 from tests.cli.process import ROOT, running
+from tests.road.forked import forked
 from tests.road.service import KEY, Client, Process, client_of
 
 SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5"
@@ -169,14 +170,18 @@ class World:
             await service.stop()
 
     @contextlib.asynccontextmanager
-    async def process(self, role: Role, *, embedded: bool = False, **changes: Any) -> AsyncIterator["Process"]:
-        """`makegood serve` as a process of its own while the block runs; what has not ended then is killed."""
-        config = self.config(**changes)
-        env = {} if embedded else {"DATABASE_URL": self.database_url}
-        with running("serve", "--role", role, "--config", str(config), cwd=ROOT, env=env) as run:
+    async def process(self, role: Role, **changes: Any) -> AsyncIterator[Process]:
+        """A service that is a process of its own while the block runs; what has not ended then is killed."""
+        with forked(self.config(**changes), self.database_url, role) as child:
             # The partners live in this thread's loop: it must not stand still while we wait.
-            process = Process(run, await asyncio.to_thread(run.url))
-            yield process
+            yield Process(await asyncio.to_thread(child.url), child.pid, child.wait)
+
+    @contextlib.asynccontextmanager
+    async def command(self, **changes: Any) -> AsyncIterator[Process]:
+        """`makegood serve`, whose database is the embedded one; what has not ended at the end is killed."""
+        config = self.config(**changes)
+        with running("serve", "--config", str(config), cwd=ROOT) as run:
+            yield Process(await asyncio.to_thread(run.url), run.process.pid, run.wait)
 
 
 @contextlib.asynccontextmanager
