@@ -88,6 +88,12 @@ class SaidWakeup:
     def __init__(self) -> None:
         self.waits: asyncio.Queue[float] = asyncio.Queue()
         self.due = asyncio.Event()
+        self.signals = 0
+
+    def signal(self) -> None:
+        """Wakes this process and the others."""
+        self.signals += 1
+        self.due.set()
 
     def poke(self) -> None:
         """Wakes."""

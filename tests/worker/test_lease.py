@@ -5,11 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from app.db.journal import AttemptEnd
+from app.agents import Exchange
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, prepare
 from app.saga.model import Operation, Outcome
-from app.saga.signals import Answer
 from app.worker.call import send
 from app.worker.execution import Execution
 from app.worker.lease import Leases
@@ -101,13 +100,14 @@ async def test_heartbeats_that_fail_are_tried_again_and_the_lease_ends_meanwhile
 class Noting(Execution):
     """Work whose end is only noted."""
 
-    noted: AttemptEnd | None = None
+    noted: Exchange | None = None
 
-    async def finish(self, _operation: Operation, _sending: Sending, _answer: Answer, attempt: AttemptEnd) -> None:
-        self.noted = attempt
+    async def finish(self, operation: Operation, sending: Sending, exchange: Exchange) -> None:
+        del operation, sending
+        self.noted = exchange
 
 
-async def end_of_sending(store: SaidStore, agents: SaidAgents, clock: FixedClock, begun: float) -> AttemptEnd | None:
+async def end_of_sending(store: SaidStore, agents: SaidAgents, clock: FixedClock, begun: float) -> Exchange | None:
     """Sends under a lease that is counted from `begun`; returns how the call ended, if it was made."""
     one = claimed()
     execution = execution_of(Noting, store, agents, clock, one, begun)
