@@ -172,7 +172,7 @@ FAILURES = [httpx.Response(500), httpx.Response(429), httpx.ConnectError("no"), 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=repr)
 async def test_unavailable_and_unknown_in_a_row_open_the_breaker(failure: httpx.Response | Exception) -> None:
-    """Trap: an outage of an agent would use up the attempts of every operation that needs it."""
+    """Trap 29: an outage of an agent would use up the attempts of every operation that needs it."""
     agents = agents_with(transport=answering(failure), breaker=BREAKER)
     for _ in range(3):
         assert agents.gate("supplier").opens_at(NOW) is None

@@ -42,7 +42,7 @@ def test_a_call_has_the_headers_of_the_contract() -> None:
 
 
 def test_the_key_is_the_same_for_every_attempt_and_another_for_the_undo() -> None:
-    """Trap: a key with an attempt or a lease in it turns a takeover into a second purchase."""
+    """Trap 21: a key with an attempt or a lease in it turns a takeover into a second purchase."""
     sendings = [sending_of(attempt=attempt) for attempt in (1, 2, 9)]
     agents = agents_with()
     keys = {agents.render(sending, document_of(sending), None).headers["Idempotency-Key"] for sending in sendings}
@@ -52,7 +52,7 @@ def test_the_key_is_the_same_for_every_attempt_and_another_for_the_undo() -> Non
 
 
 def test_a_delete_has_its_key_and_a_body_too() -> None:
-    """Trap: a cancel made as DELETE is repeated like any other call, so it needs its key like any other."""
+    """Trap 6: a cancel made as DELETE is repeated like any other call, so it needs its key like any other."""
     sending = sending_of(HttpCall("supplier", "DELETE", "/purchases/{operation_id}"), Action.UNDO)
     request = agents_with().render(sending, document_of(sending), None)
     assert request.headers["Idempotency-Key"] == f"{sending.operation.id}:purchase:undo"

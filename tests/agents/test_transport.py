@@ -644,6 +644,8 @@ STAGES: dict[str, Script] = {
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_connection_that_breaks_on_its_second_call_has_carried_it_once(method: str, stage: str) -> None:
+    """Trap 6: on a connection that is used again and drops after the request, some clients send PUT and DELETE twice."""
+
     async def second_breaks(
         agent: Scripted, request: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:

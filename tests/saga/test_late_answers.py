@@ -41,7 +41,7 @@ def crashed(*before: Signal) -> Play:
 
 
 def test_done_while_it_waits_to_be_sent_again_goes_forward() -> None:
-    """Trap: the answer of a worker that was paused is thrown away, and the booking reference with it."""
+    """Trap 3: the answer of a worker that was paused is thrown away, and the booking reference with it."""
     play = crashed()
     play.tell(late(done("ref")))
     assert (play.operation.step, play.operation.status) == ("hotel", Status.PENDING)
@@ -261,7 +261,7 @@ class TestInRefund:
         assert [name for name, action, _, _ in play.calls if action is Action.UNDO] == ["flight", "payment", "flight"]
 
     def test_done_behind_a_refund_is_held(self) -> None:
-        """Trap: goods and money both gone, and the books closed."""
+        """Trap 16: goods and money both gone, and the books closed."""
         play = self.waiting_for_in_flight()
         play.run(rejected(404), done())
         assert play.operation.status is Status.REFUNDED
