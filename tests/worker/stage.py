@@ -9,12 +9,12 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from app.agents import Agents, Exchange
-from app.db.journal import AttemptStart
+from app.db.journal import AttemptEnd, AttemptStart
 from app.db.operations import Claim, Claimed
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
-from app.saga.model import Operation, Outcome, Status
+from app.saga.model import Operation, Outcome, Status, Transition
 from app.saga.signals import StepDone
 from app.worker.execution import Execution, Parts
 from app.worker.lease import Lease, Leases
@@ -59,6 +59,7 @@ class SaidStore:
     claims: list[Claim] = field(default_factory=list)
     beats: list[datetime] = field(default_factory=list)
     begun: list[AttemptStart] = field(default_factory=list)
+    ends: list[AttemptEnd] = field(default_factory=list)
 
     async def claim(self, wanted: Claim) -> list[Claimed]:
         """The next of what is due."""
@@ -79,6 +80,11 @@ class SaidStore:
         """On record."""
         self.begun.append(start)
         await self.meanwhile()
+        return True
+
+    async def record(self, _transition: Transition, *, attempt: AttemptEnd, **_how: object) -> bool:
+        """It lands."""
+        self.ends.append(attempt)
         return True
 
 
@@ -129,6 +135,7 @@ class SaidAgents:
     def __init__(self, exchange: Exchange | None = None) -> None:
         self.exchange = exchange or Exchange(StepDone(), {"status": 200, "body": None}, Outcome.DONE)
         self.calls = 0
+        self.meanwhile: Callable[[], Awaitable[None]] = nothing
 
     def render(self, *_: object) -> Any:
         """A request."""
@@ -141,6 +148,7 @@ class SaidAgents:
     async def call(self, *_: object) -> Exchange:
         """The answer."""
         self.calls += 1
+        await self.meanwhile()
         return self.exchange
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -102,6 +103,27 @@ async def test_an_answer_whose_commit_was_lost_counts_once(store: Lossy, clock: 
         "claimed",
         "step_unavailable",
     ]
+
+
+@pytest.mark.parametrize("raced", [False, True])
+async def test_in_flight_counts_from_when_the_call_went_out(store: Lossy, clock: FixedClock, *, raced: bool) -> None:
+    """The call waited for a slot and a connection after it was put on record; a cancel comes while it is out."""
+    one = await claim(store, clock)
+    went = clock.now() + timedelta(seconds=2)
+    agents = SaidAgents(replace(UNKNOWN, sent_at=went))
+    if raced:
+        agents.meanwhile = partial(cancel, store, one, clock)
+    await execute(execution_of(Execution, store, agents, clock, one), one.operation)
+    operation = await stored(store, one)
+    assert operation.phase == ("refund" if raced else "purchase")
+    assert operation.state_of("purchase").do.last_at == went
+
+
+async def cancel(store: Store, one: Claimed, clock: FixedClock) -> None:
+    """An operator cancels what is stored now."""
+    cancelled = advance(purchase_saga(), await stored(store, one), CancelRequested(), clock.now(), 0.5)
+    assert cancelled is not None
+    assert await store.record(cancelled, actor="anna")
 
 
 class Refusing(SaidAgents):

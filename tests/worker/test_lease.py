@@ -1,11 +1,13 @@
 """What a process surely holds: its own idea of a lease ends before the database's does, and nothing is sent after it."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from app.agents import Exchange
+from app.db.operations import Claimed
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, prepare
 from app.saga.model import Operation, Outcome
@@ -97,24 +99,13 @@ async def test_heartbeats_that_fail_are_tried_again_and_the_lease_ends_meanwhile
     assert not leases.surely_holds(lease)
 
 
-class Noting(Execution):
-    """Work whose end is only noted."""
-
-    noted: Exchange | None = None
-
-    async def finish(self, operation: Operation, sending: Sending, exchange: Exchange) -> None:
-        del operation, sending
-        self.noted = exchange
-
-
-async def end_of_sending(store: SaidStore, agents: SaidAgents, clock: FixedClock, begun: float) -> Exchange | None:
+async def end_of_sending(store: SaidStore, agents: SaidAgents, clock: FixedClock, begun: float) -> list[Outcome]:
     """Sends under a lease that is counted from `begun`; returns how the call ended, if it was made."""
     one = claimed()
-    execution = execution_of(Noting, store, agents, clock, one, begun)
     plan = prepare(purchase_saga(), one.operation, clock.now())
     assert isinstance(plan, Sending)
-    assert await send(execution, one.operation, plan) is None
-    return execution.noted
+    await send(execution_of(Execution, store, agents, clock, one, begun), one.operation, plan)
+    return [end.outcome for end in store.ends]
 
 
 async def test_nothing_is_put_on_record_or_sent_under_a_lease_that_may_be_over(clock: FixedClock) -> None:
@@ -122,8 +113,22 @@ async def test_nothing_is_put_on_record_or_sent_under_a_lease_that_may_be_over(c
     store, agents = SaidStore(), SaidAgents()
     begun = clock.monotonic()
     clock.advance(LEASE)
-    assert await end_of_sending(store, agents, clock, begun) is None
+    assert await end_of_sending(store, agents, clock, begun) == []
     assert (store.begun, agents.calls) == ([], 0)
+
+
+async def test_a_call_is_not_sent_where_the_deadline_passed_while_it_was_put_on_record(clock: FixedClock) -> None:
+    """Trap 20: forward sendings stop at the deadline, also where the way to the door takes longer than that."""
+
+    async def slow() -> None:
+        clock.advance(timedelta(seconds=2))
+
+    store, agents, one = SaidStore(meanwhile=slow), SaidAgents(), claimed()
+    one = replace(one, operation=replace(one.operation, deadline=NOW + timedelta(seconds=1)))
+    ended = await end_of_sending(store, agents, clock, clock.monotonic(), one)
+    assert agents.calls == 0
+    assert ended is not None
+    assert ended.outcome is Outcome.UNAVAILABLE
 
 
 async def test_a_call_is_not_sent_where_the_lease_ended_while_it_was_put_on_record(clock: FixedClock) -> None:
@@ -133,8 +138,6 @@ async def test_a_call_is_not_sent_where_the_lease_ended_while_it_was_put_on_reco
         clock.advance(LEASE)
 
     store, agents = SaidStore(meanwhile=slow), SaidAgents()
-    ended = await end_of_sending(store, agents, clock, clock.monotonic())
+    assert await end_of_sending(store, agents, clock, clock.monotonic()) == [Outcome.UNAVAILABLE]
     assert len(store.begun) == 1
     assert agents.calls == 0
-    assert ended is not None
-    assert ended.outcome is Outcome.UNAVAILABLE
