@@ -42,6 +42,28 @@ async def test_of_two_decisions_on_one_revision_one_lands(store: Store, database
     assert (final.phase, final.reason) == ("refund", "cancelled")
 
 
+async def test_a_cancel_decided_on_before_the_call_went_out_does_not_forget_that_it_is_out(store: Store) -> None:
+    """Trap: the call's going out is no revision; written over it, the cancel would give the money back at once."""
+    before = await claimed(store)
+    cancel = advance(purchase_saga(), before, CancelRequested(), NOW, 0.5)
+    assert cancel is not None
+    operation = await begun(store, before)
+    assert not await store.record(cancel, actor="key:shop")
+    stored = await store.load(operation.id)
+    assert stored == operation
+    again = advance(purchase_saga(), operation, CancelRequested(), NOW, 0.5)
+    assert again is not None
+    assert await store.record(again, actor="key:shop")
+
+
+async def test_a_call_does_not_go_out_once_a_cancel_has_come(store: Store) -> None:
+    before = await claimed(store)
+    cancel = advance(purchase_saga(), before, CancelRequested(), NOW, 0.5)
+    assert cancel is not None
+    assert await store.record(cancel, actor="key:shop")
+    assert not await store.begin(before, start_for(before))
+
+
 async def test_a_worker_whose_lease_was_taken_over_changes_nothing(store: Store, clock: FixedClock) -> None:
     """Trap 21: the zombie wakes up and writes by its old lease."""
     operation = await begun(store, await claimed(store))
