@@ -61,6 +61,7 @@ class Reply:
 
     Args:
         body: what was read of it.
+        since_sent: seconds since the request was written.
         json: what the body says; None also where it says nothing.
         is_json: whether the body is JSON of up to `LARGEST_RESULT` bytes.
     """
@@ -68,6 +69,7 @@ class Reply:
     status: int
     retry_after: str | None = None
     body: bytes = b""
+    since_sent: float = field(default=0.0, compare=False)
     json: Json = field(init=False, default=None)
     is_json: bool = field(init=False, default=False)
 
@@ -93,12 +95,14 @@ class NoReply:
         sent: whether any of it may have arrived.
         status: of an answer that began and broke off.
         body: what had come of it until then.
+        since_sent: seconds since the request was written, if it was.
     """
 
     detail: str
     sent: bool
     status: int | None = None
     body: bytes = b""
+    since_sent: float = field(default=0.0, compare=False)
 
 
 def parse(body: bytes) -> Json:

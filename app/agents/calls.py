@@ -1,7 +1,8 @@
 """The agents of the configuration, and one call to one of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -31,11 +32,14 @@ class Exchange:
         response: `{"status", "body"}` as it is put on record, without credentials and cut to what is kept; it can be
             stored in a json column when what is not ASCII is escaped. None where nothing came.
         outcome: how the sending itself ended.
+        sent_at: when it went out, at the latest: after it was put on record, when there was a connection; None where it
+            did not.
     """
 
     answer: Answer
     response: dict[str, Json] | None
     outcome: Outcome
+    sent_at: datetime | None = field(default=None, compare=False)
 
 
 class Agents:
@@ -99,7 +103,8 @@ class Agents:
             gate.answered()
         else:
             gate.failed(now)
-        return Exchange(_meaning(sending, came, answer), response, _outcome(sending, answer))
+        sent_at = now - timedelta(seconds=came.since_sent) if isinstance(came, Reply) or came.sent else None
+        return Exchange(_meaning(sending, came, answer), response, _outcome(sending, answer), sent_at)
 
     async def aclose(self) -> None:
         """Closes all connections."""

@@ -30,11 +30,13 @@ class Coming:
 
     Args:
         sent: whether any of the request may have gone out.
+        sent_at: when it was written, by the event loop's clock; None where that is not known.
         status: of the answer, once its headers have come.
         body: what has come of it.
     """
 
     sent: bool = True
+    sent_at: float | None = None
     status: int | None = None
     retry_after: str | None = None
     body: bytearray = field(default_factory=bytearray)
@@ -74,6 +76,7 @@ class Connection(asyncio.Protocol):
         self.usable = False
         self._begin(coming, bodiless=bodiless)
         self._waiter = asyncio.get_running_loop().create_future()
+        coming.sent_at = asyncio.get_running_loop().time()
         self._transport.write(request)
         return self._waiter
 

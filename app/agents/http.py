@@ -92,8 +92,14 @@ async def attempt(transport: Transport, request: Request, seconds: float) -> Rep
         if not coming.sent:
             return NoReply(f"no connection{why}", sent=False)
         what = "no answer" if coming.status is None else f"answered {coming.status}, but not to its end"
-        return NoReply(what + why, True, coming.status, bytes(coming.body))
-    return Reply(coming.status or 0, coming.retry_after, bytes(coming.body[: LARGEST_RESULT + 1]))
+        return NoReply(what + why, True, coming.status, bytes(coming.body), _since(coming))
+    body = bytes(coming.body[: LARGEST_RESULT + 1])
+    return Reply(coming.status or 0, coming.retry_after, body, _since(coming))
+
+
+def _since(coming: Coming) -> float:
+    """Seconds since the request was written. Where nobody knows when: none, as it cannot have been later than now."""
+    return 0.0 if coming.sent_at is None else asyncio.get_running_loop().time() - coming.sent_at
 
 
 def _reason(error: BaseException) -> str:

@@ -53,7 +53,7 @@ async def run_in_transaction(
         exchange = unavailable(f"rolled back: {type(error).__name__}: {error}")
     if not step.begun:
         return await execution.defer(operation, parts.clock.now())
-    return await execution.finish(sending.operation, sending, exchange.answer, execution.end_of(exchange))
+    return await execution.finish(sending.operation, sending, exchange)
 
 
 class LocalStep:
