@@ -148,7 +148,7 @@ def _recorded(came: Reply | NoReply, redactor: Redactor) -> dict[str, Any] | Non
 
 
 def _not_configured(agent: str, sending: Sending) -> Exchange:
-    error = LastError(Outcome.UNAVAILABLE, f"no agent named {agent} in the configuration")
+    error = LastError(Outcome.UNAVAILABLE, f"not configured: there is no agent named {agent}")
     answer = StepUnavailable(error, arrived=False)
     meaning = unclear(answer) if isinstance(sending.call, Lookup) else answer
     return Exchange(meaning, None, Outcome.UNAVAILABLE)

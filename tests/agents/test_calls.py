@@ -102,7 +102,7 @@ async def test_an_agent_that_is_not_configured_any_more_is_unavailable() -> None
     exchange = await call(agents)
     assert isinstance(exchange.answer, StepUnavailable)
     assert not exchange.answer.arrived
-    assert exchange.answer.error.detail == "no agent named supplier in the configuration"
+    assert exchange.answer.error.detail == "not configured: there is no agent named supplier"
     asked = await call(agents, sending_of(ASK))
     assert isinstance(asked.answer, LookupAnswered)
     assert asked.answer.found is Found.UNCLEAR

@@ -68,7 +68,7 @@ async def test_a_known_payment_with_another_amount_is_a_conflict_and_changes_not
     else:
         first, second = await store.ingest(right), await store.ingest(wrong)
     assert (first.status, second.status) == (EventStatus.ACCEPTED, EventStatus.CONFLICT)
-    assert second.detail == "the payment is known with another amount 2999, known as 1999"
+    assert second.detail == "the payment is known with another amount: 1999, not 2999"
     assert await database.fetchval("SELECT amount FROM operations") == 1999
 
 

@@ -59,7 +59,7 @@ async def test_a_delivery_that_waited_for_the_same_payment_sees_what_was_stored(
         storing = asyncio.create_task(store.ingest(arrival))
         await until_somebody_waits(database)
     found = await storing
-    assert (found.status, found.detail) == ("conflict", "the payment is known with another amount 1999, known as 1")
+    assert (found.status, found.detail) == ("conflict", "the payment is known with another amount: 1, not 1999")
 
 
 async def test_a_server_that_defaults_to_another_isolation_makes_no_difference(
