@@ -74,7 +74,7 @@ async def test_an_answer_is_not_lost_while_the_database_is_away(
 ) -> None:
     """Trap 9: whether the last commit landed is not known when its connection breaks; it is written again, once."""
     monkeypatch.setattr(stores, "Writer", partial(Writer, resend_for=0.1))
-    async with world.serving(lease="1s") as service:
+    async with world.serving() as service:
         operation, hold = await call_out(world, service)
         line.cut()
         hold.released.set()
