@@ -8,7 +8,7 @@ from app.saga.definition import Call, LocalCall, Lookup, Saga, Step
 from app.saga.evidence import sent, with_step
 from app.saga.forward import advance_to_next, evidence_needed, no_more_to_learn, stop_reason, turn
 from app.saga.model import Action, HeldReason, Operation, Phase, Sendings, StepStatus, Transition, idempotency_key
-from app.saga.retry import key_expired
+from app.saga.retry import key_expired, settled_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ def _prepare_forward(saga: Saga, operation: Operation, now: datetime) -> Sending
         # A late answer has said so after the claim, or before it.
         return Transition.of(operation, evidence_needed(saga, operation, now), "late_answer")
     if operation.action is Action.LOOKUP and step.lookup is not None:
+        if settled_at(state.do, saga.limits_of(step.do), now) > now:
+            return Transition.of(operation, evidence_needed(saga, operation, now), "in_flight")
         timeout = saga.limits_of(step.lookup).timeout
         begun = replace(operation, last_run_at=now)
         return Sending(begun, step.name, Action.LOOKUP, step.lookup, operation.attempt, None, timeout)

@@ -1,5 +1,7 @@
 """Step by step forward, and what turns an operation to refund."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.saga.model import Action, Outcome, Phase, Reason, Status, StepStatus
@@ -7,6 +9,7 @@ from app.saga.signals import CancelRequested, DeadlinePassed, Deferred, LeaseExp
 from tests.saga.stage import (
     HOUR,
     IN_FLIGHT,
+    LIMITS,
     MINUTE,
     NOON,
     SECOND,
@@ -406,6 +409,16 @@ class TestLookup:
         last_sent = play.operation.state_of("hotel").do.last_at
         assert last_sent is not None
         assert (play.operation.status, play.operation.next_run_at) == (Status.ERROR, last_sent + IN_FLIGHT)
+
+    def test_a_longer_in_flight_in_the_configuration_is_waited_for_by_one_that_is_claimed(self) -> None:
+        play = self.asking()
+        play.claim()
+        longer = replace(LIMITS, in_flight=10 * MINUTE)
+        play.saga = replace(play.saga, limits=dict.fromkeys(play.saga.limits, longer))
+        assert play.begin() is None
+        last_sent = play.operation.state_of("hotel").do.last_at
+        assert last_sent is not None
+        assert (play.operation.action, play.operation.next_run_at) == (Action.LOOKUP, last_sent + 10 * MINUTE)
 
     def test_it_has_no_idempotency_key_and_counts_for_itself(self) -> None:
         play = self.asking()
