@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
                 self._kept_alive = False
             else:
                 self._parser.feed_data(data[-1:])
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserError as error:
             self._kept_alive = False
             if not self._whole:
                 self._broken(AnswerBroken(f"the answer is no HTTP: {error.__context__ or error}"))

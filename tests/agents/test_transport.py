@@ -108,8 +108,13 @@ async def test_an_answer_is_read_to_its_end_and_nothing_beyond_it_is_used(kind: 
         assert [request.connection for request in agent.received] == [1, 1 if again else 2]
 
 
-async def test_an_answer_that_says_nothing_of_its_end_ends_with_the_connection() -> None:
-    async with scripted(says_and_closes(b"HTTP/1.1 200 OK\r\n\r\n[1,2]")) as agent, pool_to(agent.url) as pool:
+HINTS = b"HTTP/1.1 103 Hints\r\nContent-Length: 5\r\nRetry-After: 9\r\n\r\n"
+
+
+@pytest.mark.parametrize("interim", [b"", HINTS])
+async def test_an_answer_that_says_nothing_of_its_end_ends_with_the_connection(interim: bytes) -> None:
+    said = interim + b"HTTP/1.1 200 OK\r\n\r\n[1,2]"
+    async with scripted(says_and_closes(said)) as agent, pool_to(agent.url) as pool:
         assert await call(pool) == Reply(200, None, b"[1,2]")
 
 
@@ -212,14 +217,22 @@ async def test_an_answer_without_end_is_given_up_long_before_the_time_is_over(ki
         b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\n\r\n",
         b"HTTP/1.1 2000 OK\r\n\r\n",
-        b"HTTP/1.1 101 Switching\r\n\r\n",
-        b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nPRI",
     ],
 )
 async def test_what_is_no_proper_answer_is_broken_at_once_and_its_connection_closed(said: bytes) -> None:
     async with scripted(says(said)) as agent, pool_to(agent.url) as pool:
         broken(await call(pool, seconds=60), "no HTTP")
         await asyncio.wait_for(agent.closed.wait(), 10)
+    assert len(agent.received) == 1
+
+
+@pytest.mark.parametrize("headers", [b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"])
+async def test_another_protocol_is_no_answer(headers: bytes) -> None:
+    async with (
+        scripted(says(b"HTTP/1.1 101 Switching\r\n" + headers + b"\r\nPRI")) as agent,
+        pool_to(agent.url) as pool,
+    ):
+        broken(await call(pool, seconds=60), "another protocol")
     assert len(agent.received) == 1
 
 
