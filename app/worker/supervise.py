@@ -59,7 +59,9 @@ class Supervisor:
         taken = 0
         results = await asyncio.gather(*(self._take_back(operation) for operation in found), return_exceptions=True)
         for operation, result in zip(found, results, strict=True):
-            if isinstance(result, BaseException):
+            if isinstance(result, DatabaseUnavailable):
+                logger.warning("supervise_unavailable", extra={"error": str(result), "operation_id": operation.id})
+            elif isinstance(result, BaseException):
                 # One operation that cannot be decided on must not keep the others waiting.
                 logger.error("supervise_failed", exc_info=result, extra={"operation_id": operation.id})
             else:
