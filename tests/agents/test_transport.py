@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
+import os
 import random
 import select
 import socket
@@ -483,6 +485,16 @@ async def test_a_name_that_is_not_found_has_the_systems_words_for_it(monkeypatch
     async with pool_to("http://supplier.example") as pool:
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fails)
         not_sent(await call(pool), "no connection: Name or service not known")
+
+
+async def test_the_systems_own_limit_is_not_taken_for_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(self: Connections, address: str) -> Connection:
+        del self, address
+        raise TimeoutError(errno.ETIMEDOUT, "the system's own words")
+
+    monkeypatch.setattr(Connections, "_connect_to", fails)
+    async with pool_to("http://127.0.0.1:1") as pool:
+        not_sent(await call(pool), f"no connection: {os.strerror(errno.ETIMEDOUT)}")
 
 
 # --- endings ---
