@@ -15,13 +15,9 @@ from app.sandbox.manners import Ware
 from app.wiring import Role
 from tests.road.line import Line
 from tests.road.service import Client, arrived, until
-from tests.road.watch import Watch
+from tests.road.watch import TERMINATE, Watch
 from tests.road.world import PURCHASE, World, bought
 
-TERMINATE = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
- WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
 BRIEF = '[sagas.purchase]\ndeadline = "2s"\n'
 
 

@@ -15,6 +15,12 @@ BEGIN = "INSERT INTO attempts"
 RECORD = "SET phase = t.phase"
 CLAIM = "INSERT INTO history"
 
+# Breaks every other connection to the database.
+TERMINATE = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
 OPEN_ATTEMPT = """
 INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, worker, request, started_at)
 VALUES (0, $1, $2, 'held', 'do', 1, 'nobody', '{}', now())

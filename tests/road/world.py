@@ -54,6 +54,7 @@ in_flight = "{in_flight}"
 base_url = "{psp}"
 timeout = "{timeout}"
 in_flight = "{in_flight}"
+{agent}
 """
 
 RETRY = 'retry = {{ maximum_attempts = {attempts}, initial_interval = "{first}", maximum_interval = "{longest}" }}'
@@ -121,7 +122,7 @@ class World:
         agent: str = "",
         more: str = "",
     ) -> Path:
-        """Writes makegood.toml and returns its path. `agent`: more lines of the supplier's; `more`: at the end."""
+        """Writes makegood.toml and returns its path. `agent`: more lines of both agents'; `more`: at the end."""
         text = CONFIG.format(
             lease=lease,
             poll_interval=poll_interval,
