@@ -7,6 +7,7 @@
 Begin before the call, record after it, no transaction open between them: the two halves of the atomic phase.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,12 +26,16 @@ from app.db.operations import Change, Claim, Claimed, Expired, Unreadable
 from app.db.operator_requests import OperatorReceipt, add_receipts
 from app.db.rows import bucket_of
 from app.db.writer import Writer
+from app.errors import DatabaseUnavailable
 from app.saga.model import Operation, Outcome, Status, Transition
 
 # Rows in one flush. Past a few hundred a batch takes longer without a row in it getting cheaper.
 MOST_INGESTED = 500
 MOST_BEGUN = 500
 MOST_RECORDED = 500
+
+# Seconds. A sender of webhooks gives up after five or more: he is to hear 503 before that, also where the database hangs.
+ACKNOWLEDGE_WITHIN = 4.5
 
 Row = TypeVar("Row")
 
@@ -90,8 +95,16 @@ class Store:
             await writer.close()
 
     async def ingest(self, arrival: Arrival) -> Stored:
-        """Stores an event, and the operation that it makes if its payment is new. Raises DatabaseUnavailable."""
-        return await self._ingest.submit(arrival)
+        """Stores an event, and the operation that it makes if its payment is new.
+
+        Raises:
+            DatabaseUnavailable: the database did not take it in `ACKNOWLEDGE_WITHIN` seconds; it may be stored all the same.
+        """
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_WITHIN):
+                return await self._ingest.submit(arrival)
+        except TimeoutError as error:
+            raise DatabaseUnavailable("the database has not taken it in time") from error
 
     async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
         """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""

@@ -30,7 +30,12 @@ AGAIN = (DatabaseUnavailable, *SEND_AGAIN)
 # default: what is read after a lost race must be seen. The limit is for a process that stands still in the middle of its
 # transaction, on a machine that is frozen or cut off: whoever writes one of its rows waits for it, and all who write
 # with him. A transaction of ours takes some milliseconds; one that was ended though it lives is sent again.
-BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '3s'"
+# Where a server's default is not to wait for the disk, we do: what is answered must be on it.
+BEGIN = """
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SET LOCAL idle_in_transaction_session_timeout = '3s';
+SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'
+"""
 
 
 class PoisonedBatch(Exception):

@@ -126,6 +126,10 @@ def _held(operation: Operation, step: Step) -> str:
     failed = _failure(operation.last_error, step.undo)
     match operation.held_reason:
         case HeldReason.UNDO_REJECTED:
+            if not state.undo.count:
+                return (
+                    f"its undo cannot be made, and nothing was sent: {failed}; settle it by hand and resolve the step"
+                )
             return f"its undo was rejected: {failed}; {BY_HAND}"
         case HeldReason.UNDO_EXHAUSTED:
             return f"its undo was given up: {failed}; {BY_HAND}"
@@ -177,7 +181,8 @@ def _failure(error: LastError | None, call: Call | Lookup | None) -> str:
     detail = " ".join(error.detail.split())
     if len(detail) > LONGEST_DETAIL:
         detail = detail[: LONGEST_DETAIL - 1] + "…"
-    if call is None or error.kind is Outcome.CRASHED:
+    not_sent = error.kind is Outcome.REJECTED and error.status is None and not isinstance(call, LocalCall)
+    if call is None or error.kind is Outcome.CRASHED or not_sent:
         return detail
     return f"{detail} ({_agent(call)})" if ":" in detail else f"{detail} from {_agent(call)}"
 

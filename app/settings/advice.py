@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.saga.definition import HttpCall, Lookup, Saga, Step
 from app.settings.expressions import EVERYTHING, NOTHING, Reads, placeholders, reads
-from app.settings.model import Settings
+from app.settings.model import Settings, Source
 
 _OWN = frozenset({"operation_id", "external_id", "results", "@"})
 _DOCUMENT = frozenset(
@@ -24,12 +24,20 @@ def _of_sources(settings: Settings) -> Iterator[str]:
     if not settings.sources:
         yield "sources: there is none, so no webhook is taken"
     identities: dict[str, str] = {}
+    secrets: dict[str, Source] = {}
     for source in settings.sources.values():
         if not source.secrets:
             yield f"sources.{source.name}.secrets: there is none, so every webhook is refused"
         first = identities.setdefault(source.identity, source.name)
         if first != source.name:
             yield f"sources.{source.name}.identity: the same as that of {first}: one payment id in both is one payment"
+        for secret in source.secrets:
+            other = secrets.setdefault(secret, source)
+            if other.identity != source.identity:
+                yield (
+                    f"sources.{source.name}.secrets: shared with {other.name}: "
+                    "a webhook that was sent to one is taken by the other too, as another payment"
+                )
 
 
 def _of_agents(settings: Settings) -> Iterator[str]:
@@ -48,6 +56,11 @@ def _of_saga(saga: Saga) -> Iterator[str]:
         path = f"sagas.{saga.name}.steps[{index}]"
         if step.undo is None and step.undo_needed:
             yield f"{path}: has no undo: when it must be undone, the operation is held for a human"
+        if isinstance(step.undo, HttpCall) and step.lookup is None and step.name in read_by(step.undo).results:
+            yield (
+                f"{path}.undo: reads the result of {step.name}, and there is no lookup: "
+                "where the answer is lost there is no result, and the operation is held for a human"
+            )
         for key, call in (("do", step.do), ("undo", step.undo), ("lookup", step.lookup)):
             if isinstance(call, HttpCall | Lookup):
                 yield from _of_call(f"{path}.{key}", key, call, _with_results(saga, index, key))

@@ -211,3 +211,17 @@ async def test_operations_of_several_buckets_are_written_side_by_side(database_u
     landed = await asyncio.gather(*(store.record(done(one.operation), actor="worker-1") for one in taken))
     await store.close()
     assert all(landed)
+
+
+async def test_what_is_answered_is_on_disk_also_where_the_server_would_not_wait_for_it(
+    store: Store, database: Any, database_url: str
+) -> None:
+    """Trap 35: an acknowledgement that a power cut takes back. The level that our transactions commit at is shown."""
+    await database.execute(f"ALTER DATABASE {database_url.split('@/')[1].split('?')[0]} SET synchronous_commit = off")
+    writer = Writer(database_url)
+
+    async def level(connection: "asyncpg.Connection[Any]", _resent: bool) -> str:
+        return str(await connection.fetchval("SHOW synchronous_commit"))
+
+    assert await writer.transaction(level) == "on"
+    await writer.close()

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from app.saga.definition import Saga
-from app.saga.model import Action, HeldReason, LastError, Operation, Outcome, Status
+from app.saga.evidence import with_step
+from app.saga.model import NO_SENDINGS, Action, HeldReason, LastError, Operation, Outcome, Status
 from app.saga.signals import (
     CancelRequested,
     DeadlinePassed,
@@ -164,6 +165,18 @@ def test_held_says_what_a_human_can_do() -> None:
     )
     failed = replace(play.operation, held_reason=HeldReason.REFUND_FAILED)
     assert why(TWO, failed).startswith("flight: the refund failed: not now")
+
+
+def test_held_as_the_undo_could_not_be_made_says_that_nothing_was_sent() -> None:
+    play = Play(TWO)
+    play.run(done())
+    play.tell(CancelRequested())
+    play.run(StepRejected(LastError(Outcome.REJECTED, "its path reads the result of flight, which has none")))
+    unsent = with_step(play.operation, "flight", undo=NO_SENDINGS)
+    assert why(TWO, unsent) == (
+        "flight: its undo cannot be made, and nothing was sent: its path reads the result of flight, which has none; "
+        "settle it by hand and resolve the step"
+    )
 
 
 @pytest.mark.parametrize(("answer", "known"), [(done(), "it is done"), (unknown(), "its outcome is unknown")])

@@ -1,6 +1,7 @@
 """What may be meant, but most often is not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ Load = Callable[..., Settings]
 REFUND = 'undo = { agent = "psp", method = "POST", path = "/refunds" }'
 CANCEL = 'undo = { agent = "supplier", method = "POST", path = "/purchases/{operation_id}/cancel" }'
 DO = 'do = { agent = "supplier", method = "POST", path = "/purchases" }'
+LOOKUP = 'lookup = { agent = "supplier", method = "GET", path = "/purchases/{operation_id}" }'
 NAMES_NEITHER = "names neither operation_id, external_id nor results"
 UNDO = 'undo = {{ agent = "supplier", method = "{}", path = "{}"{} }}'
 
@@ -48,7 +50,8 @@ def test_an_undo_that_names_the_order_alone_is_warned_of(small: Load, method: st
     ],
 )
 def test_an_undo_that_names_its_own_act_is_fine(small: Load, method: str, path: str, body: str) -> None:
-    assert warnings(small(CANCEL, UNDO.format(method, path, f", {body}" if body else ""))) == []
+    undo = UNDO.format(method, path, f", {body}" if body else "")
+    assert warnings(small(CANCEL, f"{undo}\n{LOOKUP}")) == []
 
 
 def test_a_lookup_by_the_order_alone_is_warned_of(small: Load) -> None:
@@ -113,3 +116,21 @@ def test_two_sources_of_one_identity_share_their_payments(small: Load) -> None:
     assert warnings(small("", other + 'identity = "shop"\n')) == [
         "sources.other.identity: the same as that of shop: one payment id in both is one payment"
     ]
+
+
+def test_an_undo_that_needs_the_answer_that_may_be_lost_is_warned_of(small: Load) -> None:
+    """Held for every lost answer is most often not meant; a lookup would bring the answer after all."""
+    undo = UNDO.format("POST", "/purchases/{results.purchase.ref}/cancel", "")
+    [found] = warnings(small(CANCEL, undo))
+    assert found.startswith("sagas.purchase.steps[1].undo: reads the result of purchase, and there is no lookup")
+    assert warnings(small(CANCEL, f"{undo}\n{LOOKUP}")) == []
+
+
+def test_a_secret_that_two_sources_share_is_warned_of(small: Load) -> None:
+    """The signature does not say which source it is for: a webhook to one can be sent on to the other."""
+    loaded = small()
+    [shop] = loaded.sources.values()
+    other = replace(shop, name="other", identity="other")
+    [found] = warnings(replace(loaded, sources={"shop": shop, "other": other}))
+    assert found.startswith("sources.other.secrets: shared with shop: ")
+    assert shop.secrets[0] not in found
