@@ -214,10 +214,12 @@ async def test_operations_of_several_buckets_are_written_side_by_side(database_u
 
 
 async def test_what_is_answered_is_on_disk_also_where_the_server_would_not_wait_for_it(
-    store: Store, database: Any, database_url: str
+    database: Any, database_url: str
 ) -> None:
     """Trap 35: an acknowledgement that a power cut takes back. The level that our transactions commit at is shown."""
-    await database.execute(f"ALTER DATABASE {database_url.split('@/')[1].split('?')[0]} SET synchronous_commit = off")
+    await database.execute(
+        f"ALTER DATABASE {database_url.split('@/')[1].split('?', maxsplit=1)[0]} SET synchronous_commit = off"
+    )
     writer = Writer(database_url)
 
     async def level(connection: "asyncpg.Connection[Any]", _resent: bool) -> str:
