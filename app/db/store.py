@@ -10,7 +10,7 @@ Begin before the call, record after it, no transaction open between them: the tw
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -91,7 +91,11 @@ class Store:
 
     async def ingest(self, arrival: Arrival) -> Stored:
         """Stores an event, and the operation that it makes if its payment is new. Raises DatabaseUnavailable."""
-        return await self._ingest.submit(arrival)
+        return (await self.ingest_all([arrival]))[0]
+
+    async def ingest_all(self, arrivals: Sequence[Arrival]) -> Sequence[Stored]:
+        """Stores events that came together, all of them or none, in one transaction. Raises DatabaseUnavailable."""
+        return await self._ingest.submit(arrivals)
 
     async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
         """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""
@@ -192,15 +196,18 @@ class Store:
             (bucket, list(part)) for bucket, part in groupby(ordered, lambda item: bucket_of(id_of(item), self.buckets))
         ]
 
-    async def _flush_ingest(self, writer: Writer, arrivals: Sequence[Arrival]) -> list[Stored]:
-        async def work(connection: asyncpg.Connection, resent: bool) -> list[Stored]:
+    async def _flush_ingest(self, writer: Writer, groups: Sequence[Sequence[Arrival]]) -> list[Sequence[Stored]]:
+        arrivals = [arrival for group in groups for arrival in group]
+
+        async def work(connection: asyncpg.Connection, resent: bool) -> list[Sequence[Stored]]:
             found: dict[int, Stored] = {}
             numbered = sorted(enumerate(arrivals), key=lambda pair: pair[1].bucket)
             for bucket, part in groupby(numbered, lambda pair: pair[1].bucket):
                 places = list(part)
                 stored = await ingest.store(connection, bucket, [arrival for _, arrival in places], resent=resent)
                 found.update(zip((place for place, _ in places), stored, strict=True))
-            return [found[place] for place in range(len(arrivals))]
+            in_order = iter([found[place] for place in range(len(arrivals))])
+            return [list(islice(in_order, len(group))) for group in groups]
 
         return await writer.transaction(work)
 
