@@ -98,10 +98,11 @@ class _Adyen(Provider):
         items = _items(decoded.value)
         if len(items) <= 1 or decoded.fault is not None:
             return (body,)
-        envelope = cast("dict[str, Any]", decoded.value)
+        live = cast("dict[str, Any]", decoded.value).get("live")
+        # Nothing else is taken along: it is not signed, and large, beside many small items, would be kept many times.
+        mode = {"live": live} if isinstance(live, str | bool) and len(str(live)) <= len("False") else {}
         return [
-            json.dumps({**envelope, "notificationItems": [{"NotificationRequestItem": item}]}).encode()
-            for item in items
+            json.dumps({**mode, "notificationItems": [{"NotificationRequestItem": item}]}).encode() for item in items
         ]
 
     def doubt(self, facts: Json) -> str | None:

@@ -99,6 +99,23 @@ def test_each_item_of_a_batch_is_read_for_itself() -> None:
     assert isinstance(unreadable, Unreadable)
 
 
+def test_what_stands_beside_the_items_of_a_batch_is_not_kept_with_each() -> None:
+    """Trap: nobody has signed it, and it would be stored as often as there are items."""
+    provider = providers.provider("adyen")
+    envelope = json.loads(batch({}, {"pspReference": "B"}))
+    for live, kept in (("true", {"live": "true"}), (False, {"live": False}), ("x" * 999, {}), ([], {}), (None, {})):
+        body = json.dumps(envelope | {"live": live, "more": "x" * 999}).encode()
+        parts = [json.loads(message) for message in provider.messages(body)]
+        assert [{**part, "notificationItems": 1} for part in parts] == [{**kept, "notificationItems": 1}] * 2
+
+
+def test_a_batch_in_which_a_key_comes_twice_is_kept_whole() -> None:
+    body = batch({}, {"pspReference": "B"})[:-1] + b', "a": 1, "a": 1}'
+    [reading] = hear(stage_of("adyen").source, Signed({}, body))
+    assert isinstance(reading, Unreadable)
+    assert reading.detail == 'the key "a" comes twice in one object'
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_one_item_that_is_forged_or_unsigned_refuses_all(place: int) -> None:
     """Trap: the library's own check of a body looks at the first item alone."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.settings import Settings, warnings
+from tests.providers.stages import key_and_certificate
 
 Load = Callable[..., Settings]
 Faults = Callable[..., list[str]]
@@ -93,3 +94,9 @@ def test_of_an_unknown_provider_only_the_provider_is_told(faults: Faults) -> Non
 def test_a_source_that_needs_a_secret_and_has_none_is_warned_of(small: Load) -> None:
     loaded = small(FIRST, 'provider = "stripe"\nsecrets = []\n')
     assert "sources.shop.secrets: there is none, so every webhook is refused" in warnings(loaded)
+
+
+def test_a_source_whose_options_suffice_needs_no_secret(small: Load) -> None:
+    _, certificate = key_and_certificate(0)
+    loaded = small(FIRST, PAYPAL + f'certificates = ["{certificate}"]\n')
+    assert [line for line in warnings(loaded) if line.startswith("sources")] == []
