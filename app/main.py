@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -30,6 +30,15 @@ KILLED = 143
 
 class Server(uvicorn.Server):
     """uvicorn, but the signals are ours: they stop the worker and the server together."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts, and says so."""
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -91,19 +100,23 @@ async def _serve(
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.005)
+    await _first_of(serving, server.listening.wait())
     if not serving.done():
         host, port = listening.getsockname()[:2]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    told = asyncio.create_task(stopping.wait())
-    await asyncio.wait({told, serving}, return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
+    await _first_of(serving, stopping.wait())
     service.context.stopping.set()
     if service.runner is not None:
         service.runner.drain()
     server.should_exit = True
     await serving
+
+
+async def _first_of(serving: "asyncio.Task[None]", other: Coroutine[Any, Any, Any]) -> None:
+    """Waits until the server has ended or something else has happened."""
+    happening = asyncio.ensure_future(other)
+    await asyncio.wait({serving, happening}, return_when=asyncio.FIRST_COMPLETED)
+    happening.cancel()
 
 
 @contextmanager

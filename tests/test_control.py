@@ -49,7 +49,7 @@ async def test_a_refund_cannot_be_cancelled_so_none_is_asked_for(desk: Desk) -> 
 
 
 async def test_many_and_a_worker_at_once_each_end_in_one_order(desk: Desk) -> None:
-    """The trap: a bulk cancel that swallows purchases which come back meanwhile, or is swallowed by them."""
+    """Trap 25: a bulk cancel that swallows purchases which come back meanwhile, or is swallowed by them."""
     for number in range(20):
         await desk.pay(f"pay_{number}")
     running = await desk.claim(20)

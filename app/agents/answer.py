@@ -40,12 +40,28 @@ class NotJson(ValueError):
     """A body that is no JSON that can be kept."""
 
 
+def _refuse(constant: str) -> NoReturn:
+    raise NotJson(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")}:
+        raise NotJson("a number beyond all bounds")
+    return number
+
+
+# Made once: json.loads makes one for every call that asks for anything special.
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer that came whole, or went on beyond `LARGEST_RESULT`.
 
     Args:
         body: what was read of it.
+        since_sent: seconds since the request was written.
         json: what the body says; None also where it says nothing.
         is_json: whether the body is JSON of up to `LARGEST_RESULT` bytes.
     """
@@ -53,8 +69,14 @@ class Reply:
     status: int
     retry_after: str | None = None
     body: bytes = b""
+    since_sent: float = field(default=0.0, compare=False)
     json: Json = field(init=False, default=None)
     is_json: bool = field(init=False, default=False)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status is 2xx."""
+        return self.status // 100 == _SUCCESS
 
     def __post_init__(self) -> None:
         try:
@@ -73,12 +95,14 @@ class NoReply:
         sent: whether any of it may have arrived.
         status: of an answer that began and broke off.
         body: what had come of it until then.
+        since_sent: seconds since the request was written, if it was.
     """
 
     detail: str
     sent: bool
     status: int | None = None
     body: bytes = b""
+    since_sent: float = field(default=0.0, compare=False)
 
 
 def parse(body: bytes) -> Json:
@@ -92,7 +116,7 @@ def parse(body: bytes) -> Json:
         raise NotJson("empty, or too large")
     try:
         text = body.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = _DECODER.decode(text)
     except (RecursionError, ValueError) as error:
         raise NotJson(str(error)) from error
     if text.count("[") + text.count("{") > DEEPEST and _is_deeper(value, DEEPEST):
@@ -105,12 +129,12 @@ def step_answer(reply: Reply, now: datetime, excerpt: str) -> StepAnswer:
 
     Args:
         now: for a Retry-After in seconds.
-        excerpt: of the body, for the operator; without credentials.
+        excerpt: of the body, for the operator; without credentials. A 2xx needs none.
     """
+    if reply.succeeded:
+        return StepDone(reply.json)
     status = reply.status
     said = f"{status} {_phrase(status)}".strip() + (f": {excerpt}" if excerpt else "")
-    if status // 100 == _SUCCESS:
-        return StepDone(reply.json)
     retry_at = read_retry_after(reply.retry_after, now)
     # A Retry-After that cannot be read counts as none: it is no sign of an agent that knows what it does.
     if status in NOT_NOW or (status == HTTPStatus.SERVICE_UNAVAILABLE and retry_at is not None):
@@ -184,17 +208,6 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise NotJson(f"{constant} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in {float("inf"), float("-inf")}:
-        raise NotJson("a number beyond all bounds")
-    return number
 
 
 def _is_deeper(value: Json, most: int) -> bool:

@@ -1,7 +1,8 @@
 """The agents of the configuration, and one call to one of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -9,9 +10,10 @@ import httpx
 from app.agents.answer import NoReply, Reply, StepAnswer, lookup_answer, no_answer, step_answer, unclear
 from app.agents.breaker import CircuitBreaker
 from app.agents.gate import Gate
-from app.agents.http import attempt, transport_for
+from app.agents.http import Borrowed, Transport, attempt
 from app.agents.redact import Redactor
 from app.agents.request import Endpoint, Request, render
+from app.agents.transport import Connections
 from app.clock import Clock
 from app.saga import Sending
 from app.saga.compensate import nothing_there
@@ -30,11 +32,14 @@ class Exchange:
         response: `{"status", "body"}` as it is put on record, without credentials and cut to what is kept; it can be
             stored in a json column when what is not ASCII is escaped. None where nothing came.
         outcome: how the sending itself ended.
+        sent_at: when it went out, at the latest: after it was put on record, when there was a connection; None where it
+            did not.
     """
 
     answer: Answer
     response: dict[str, Json] | None
     outcome: Outcome
+    sent_at: datetime | None = field(default=None, compare=False)
 
 
 class Agents:
@@ -43,7 +48,7 @@ class Agents:
     Args:
         agents: by their names.
         clock: the time of answers, for Retry-After and the breakers.
-        transport: for all agents, instead of a pool of connections each.
+        transport: for all agents, instead of a pool of connections for each.
     """
 
     def __init__(
@@ -51,7 +56,10 @@ class Agents:
     ) -> None:
         self._clock = clock
         self._endpoints = {name: Endpoint(agent) for name, agent in agents.items()}
-        self._transports = {name: transport or transport_for(agent.max_concurrency) for name, agent in agents.items()}
+        self._transports: dict[str, Transport] = {
+            name: Borrowed(transport) if transport else Connections(self._endpoints[name].origin, agent.max_concurrency)
+            for name, agent in agents.items()
+        }
         self._gates = {name: _gate(agent, clock) for name, agent in agents.items()}
 
     def render(self, sending: Sending, document: dict[str, Json], traceparent: str | None) -> Request:
@@ -86,7 +94,7 @@ class Agents:
         now = self._clock.now()
         response = _recorded(came, endpoint.redactor)
         if isinstance(came, Reply):
-            excerpt = endpoint.redactor.excerpt(response["body"] if response else None)
+            excerpt = "" if came.succeeded or not response else endpoint.redactor.excerpt(response["body"])
             answer: StepAnswer = step_answer(came, now, excerpt)
         else:
             answer = no_answer(came)
@@ -95,11 +103,12 @@ class Agents:
             gate.answered()
         else:
             gate.failed(now)
-        return Exchange(_meaning(sending, came, answer), response, _outcome(sending, answer))
+        sent_at = now - timedelta(seconds=came.since_sent) if isinstance(came, Reply) or came.sent else None
+        return Exchange(_meaning(sending, came, answer), response, _outcome(sending, answer), sent_at)
 
     async def aclose(self) -> None:
         """Closes all connections."""
-        for transport in set(self._transports.values()):
+        for transport in self._transports.values():
             await transport.aclose()
 
 
@@ -139,7 +148,7 @@ def _recorded(came: Reply | NoReply, redactor: Redactor) -> dict[str, Any] | Non
 
 
 def _not_configured(agent: str, sending: Sending) -> Exchange:
-    error = LastError(Outcome.UNAVAILABLE, f"no agent named {agent} in the configuration")
+    error = LastError(Outcome.UNAVAILABLE, f"not configured: there is no agent named {agent}")
     answer = StepUnavailable(error, arrived=False)
     meaning = unclear(answer) if isinstance(sending.call, Lookup) else answer
     return Exchange(meaning, None, Outcome.UNAVAILABLE)

@@ -17,6 +17,9 @@ from jmespath.visitor import TreeInterpreter
 from app.errors import Rejected
 from app.saga.model import Json
 
+# Made once: json.dumps makes one for every call that asks for anything special.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 # What evaluating an expression over a document it does not fit can raise: the library's own errors, and Python's where
@@ -86,7 +89,7 @@ def body_of(expression: str | None, document: dict[str, Json]) -> tuple[Json, by
     """
     value = document if expression is None else evaluate(expression, document)
     try:
-        return value, json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+        return value, _ENCODER.encode(value).encode("ascii")
     except (RecursionError, TypeError, ValueError) as error:
         raise RequestRefused(f"the body is not JSON: {error}") from error
 

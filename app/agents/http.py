@@ -1,7 +1,6 @@
 """One attempt over HTTP: what goes out goes out once, and everything that can go wrong is one of two things.
 
-Either nothing of the request can have arrived, or nobody knows. There is no client here that could resend, redirect,
-keep cookies or read proxies from the environment: a request goes to the transport itself.
+Either nothing of the request can have arrived, or nobody knows.
 """
 
 import asyncio
@@ -9,77 +8,70 @@ import errno
 import logging
 import os
 import ssl
-from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Protocol, cast
 
 import httpx
 
 from app.agents.answer import LARGEST_RESULT, NoReply, Reply
+from app.agents.connection import AnswerBroken, Coming
 from app.agents.redact import one_line
 from app.agents.request import Request
 
 logger = logging.getLogger(__name__)
 
-# The failures that say of themselves that nothing was sent. Every other one may have come after the request had arrived.
+# The failures of httpx that say of themselves that nothing was sent. Every other one may have come after the request had
+# arrived.
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
-# How long a connection may idle and be used again. Servers close theirs after 5 s and more, and a request that meets a
-# closing connection ends as unknown, so we let go first.
-KEEPALIVE_SECONDS = 2.0
+# What a network does. Anything else is a fault of ours, and worth a trace in the log.
+EXPECTED = (AnswerBroken, OSError, httpx.TransportError)
 
 
-def transport_for(connections: int) -> httpx.AsyncHTTPTransport:
-    """A pool of HTTP/1.1 connections.
+class Transport(Protocol):
+    """What carries a request to its agent, once."""
 
-    The slots of the agent's gate bound how many are in use, so a call never waits for the pool. SSL_CERT_FILE and
-    SSL_CERT_DIR are read from the environment, since that is how an own certification authority is made known;
-    proxies are not.
+    async def exchange(self, request: Request, coming: Coming) -> None:
+        """Sends a request and reads its answer into `coming`; raises whatever goes wrong."""
 
-    Args:
-        connections: how many idle ones are kept.
-    """
-    limits = httpx.Limits(
-        max_connections=None, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_SECONDS
-    )
-    return httpx.AsyncHTTPTransport(verify=_tls(), http1=True, http2=False, limits=limits, retries=0)
+    async def aclose(self) -> None:
+        """Closes all connections."""
 
 
-@cache  # reading the authorities takes long, and all agents trust the same
-def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+class Borrowed:
+    """A transport of httpx in the place of our own connections.
 
-
-class _Progress:
-    """Hears how far a call has come, by httpcore's `trace` extension.
-
-    A transport that does not tell is taken to have sent the request from the beginning.
+    It does not tell how far a call has come, so the request is taken to be sent from the beginning.
     """
 
-    def __init__(self) -> None:
-        self._connecting = False
-        self._sending = False
-        self._connected: Any = None
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
 
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
-            self._sending = True
-        elif event.startswith("connection."):
-            self._connecting = True
-            if event == "connection.connect_tcp.complete":
-                self._connected = info["return_value"]
+    async def exchange(self, request: Request, coming: Coming) -> None:
+        """Sends a request and reads its answer into `coming`."""
+        outgoing = httpx.Request(request.method, request.target, headers=request.headers, content=request.content)
+        try:
+            response = await self._transport.handle_async_request(outgoing)
+        except NEVER_SENT:
+            coming.sent = False
+            raise
+        # Read as it came: a body that was packed though we asked for none is no JSON.
+        stream = cast("httpx.AsyncByteStream", response.stream)
+        try:
+            coming.status, coming.retry_after = response.status_code, response.headers.get("Retry-After")
+            async for chunk in stream:
+                coming.body += chunk
+                if len(coming.body) > LARGEST_RESULT:
+                    break
+        finally:
+            await stream.aclose()
 
-    async def abandon(self) -> None:
-        """Closes a connection whose TLS handshake did not end: httpcore leaves it open when it is cancelled."""
-        if self.never_sent() and self._connected is not None:
-            await self._connected.aclose()
-
-    def never_sent(self) -> bool:
-        """Whether it certainly has sent nothing yet."""
-        return self._connecting and not self._sending
+    async def aclose(self) -> None:
+        """Closes the transport."""
+        await self._transport.aclose()
 
 
-async def attempt(transport: httpx.AsyncBaseTransport, request: Request, seconds: float) -> Reply | NoReply:
+async def attempt(transport: Transport, request: Request, seconds: float) -> Reply | NoReply:
     """Sends a request, once, and reads the answer.
 
     Cancelled, it raises CancelledError and says nothing of the call: it stays open on record until its lease runs out,
@@ -88,59 +80,26 @@ async def attempt(transport: httpx.AsyncBaseTransport, request: Request, seconds
     Args:
         seconds: the time for all of it: connecting, sending, and the answer to its end.
     """
-    progress = _Progress()
-    partial = _Partial()
+    coming = Coming()
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
-            return await _exchange(transport, request, progress, partial)
-    except TimeoutError:
-        if progress.never_sent():
-            return NoReply(f"no connection within {seconds:g} s", sent=False)
-        what = "no answer" if partial.status is None else f"answered {partial.status}, but not to its end"
-        return NoReply(f"{what} within {seconds:g} s", True, partial.status, bytes(partial.body))
+        async with limit:
+            await transport.exchange(request, coming)
     except Exception as error:  # whatever a transport raises, the request may have arrived
-        if not isinstance(error, httpx.TransportError):
+        if not isinstance(error, EXPECTED):
             logger.warning("transport_failed", exc_info=True, extra={"agent": request.agent})
-        if isinstance(error, NEVER_SENT) or progress.never_sent():
-            return NoReply(f"no connection: {_reason(error)}", sent=False)
-        what = "no answer" if partial.status is None else f"answered {partial.status}, but not to its end"
-        return NoReply(f"{what}: {_reason(error)}", True, partial.status, bytes(partial.body))
+        why = f" within {seconds:g} s" if limit.expired() else f": {_reason(error)}"
+        if not coming.sent:
+            return NoReply(f"no connection{why}", sent=False)
+        what = "no answer" if coming.status is None else f"answered {coming.status}, but not to its end"
+        return NoReply(what + why, True, coming.status, bytes(coming.body), _since(coming))
+    body = bytes(coming.body[: LARGEST_RESULT + 1])
+    return Reply(coming.status or 0, coming.retry_after, body, _since(coming))
 
 
-class _Partial:
-    """What has come of an answer so far."""
-
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self.body = bytearray()
-
-
-async def _exchange(
-    transport: httpx.AsyncBaseTransport, request: Request, progress: _Progress, partial: _Partial
-) -> Reply:
-    outgoing = httpx.Request(
-        request.method,
-        request.target,
-        headers=list(request.headers.items()),
-        content=request.content,
-        extensions={"trace": progress},
-    )
-    try:
-        response = await transport.handle_async_request(outgoing)
-    except BaseException:
-        await progress.abandon()
-        raise
-    # Read as it came: a body that was packed though we asked for none is no JSON.
-    stream = cast("httpx.AsyncByteStream", response.stream)
-    try:
-        partial.status = response.status_code
-        async for chunk in stream:
-            partial.body += chunk
-            if len(partial.body) > LARGEST_RESULT:
-                break
-    finally:
-        await stream.aclose()
-    return Reply(response.status_code, response.headers.get("Retry-After"), bytes(partial.body[: LARGEST_RESULT + 1]))
+def _since(coming: Coming) -> float:
+    """Seconds since the request was written. Where nobody knows when: none, as it cannot have been later than now."""
+    return 0.0 if coming.sent_at is None else asyncio.get_running_loop().time() - coming.sent_at
 
 
 def _reason(error: BaseException) -> str:

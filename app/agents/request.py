@@ -5,10 +5,9 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import NamedTuple
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from uuid import UUID
-
-import httpx
 
 from app.agents.document import RequestRefused, body_of, fill
 from app.agents.redact import Redactor
@@ -28,6 +27,29 @@ _OWN_HEADERS = {
 }
 
 
+# What may stand in a path and its query without being quoted, and the sign that quotes.
+_PATH_SIGNS = "%/?:@!$&'()*+,;=[]"
+
+# Beyond it, servers answer 414 or close the connection; it is a body in the wrong place.
+LONGEST_URL = 64 * 1024  # characters
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """Where an agent listens."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The value of the header Host."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS.get(self.scheme) else f"{host}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request to an agent.
@@ -36,6 +58,7 @@ class Request:
         url: as it is put on record, without credentials.
         body: as it is put on record, without credentials and cut to what is kept.
         target: the URL that is called.
+        path: of the target, with its query.
         headers: what is sent; never on record, never shown.
         content: the bytes that are sent; None where the request has no body.
     """
@@ -44,7 +67,8 @@ class Request:
     method: str
     url: str
     body: Json
-    target: httpx.URL = field(repr=False)
+    target: str = field(repr=False)
+    path: str = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
 
@@ -60,9 +84,13 @@ class Endpoint:
         if userinfo and "authorization" not in names:
             headers["Authorization"] = f"Basic {base64.b64encode(unquote(userinfo).encode()).decode()}"
         self.name = agent.name
-        self.base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+        self.origin = Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0))
+        self.base = urlunsplit((parts.scheme, host, "", "", ""))
+        self.path = parts.path.rstrip("/")
         self.redactor = Redactor(headers)
-        self._headers = {name: value for name, value in _OWN_HEADERS.items() if name.lower() not in names} | headers
+        self.shown = self.redactor.text(self.base)
+        own = {"Host": self.origin.authority, **_OWN_HEADERS}
+        self._headers = {name: value for name, value in own.items() if name.lower() not in names} | headers
         self._has_content_type = "content-type" in names
 
     def headers(self, *, content: bool) -> dict[str, str]:
@@ -86,12 +114,11 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
     call = sending.call
     if isinstance(call, LocalCall):
         raise TypeError("a local step is run, not sent")
-    url = endpoint.base + fill(call.path, document)
+    path = quote(endpoint.path + fill(call.path, document), safe=_PATH_SIGNS)
+    url = endpoint.base + path
+    if len(url) > LONGEST_URL:
+        raise RequestRefused(f"the path makes no URL: it is longer than {LONGEST_URL} characters")
     value, content = (None, None) if call.method == "GET" else body_of(call.body, document)
-    try:
-        target = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise RequestRefused(f"the path makes no URL: {error}") from error
     headers = endpoint.headers(content=content is not None)
     if sending.key is not None:
         headers["Idempotency-Key"] = sending.key
@@ -100,9 +127,10 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
     return Request(
         agent=endpoint.name,
         method=call.method,
-        url=endpoint.redactor.text(url),
+        url=endpoint.shown + endpoint.redactor.text(path),
         body=None if content is None else endpoint.redactor.body(value, content),
-        target=target,
+        target=url,
+        path=path,
         headers=headers,
         content=content,
     )

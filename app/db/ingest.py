@@ -196,7 +196,7 @@ def _said(operation: Operation) -> tuple[str, int, str]:
 
 def _difference(stored: tuple[str, int, str], said: tuple[str, int, str]) -> str:
     names = ("order", "amount", "currency")
-    parts = [f"{name} {new}, known as {old}" for name, old, new in zip(names, stored, said, strict=True) if old != new]
+    parts = [f"{name}: {old}, not {new}" for name, old, new in zip(names, stored, said, strict=True) if old != new]
     return "the payment is known with another " + "; another ".join(parts)
 
 

@@ -8,6 +8,7 @@ where it lands on no row all that the step has written is rolled back.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -24,7 +25,14 @@ from app.errors import MakegoodError
 Result = TypeVar("Result")
 
 # The key is a hash of a text that names us, so that another program's advisory locks do not meet ours.
-LOCK_ORDER = text("SELECT pg_try_advisory_xact_lock(hashtextextended('makegood:order:' || :order_id, 0))")
+# The limit, in milliseconds, is for a process that stands still in the middle of a step: its session would keep the lock.
+LOCK_ORDER = text("""
+SELECT pg_try_advisory_xact_lock(hashtextextended('makegood:order:' || :order_id, 0)),
+       set_config('idle_in_transaction_session_timeout', :idle, true)
+""")
+# Beyond the step's own time: for putting the attempt on record, and for a machine that is busy.
+IDLE_MARGIN = timedelta(seconds=3)
+LONGEST_IDLE = timedelta(days=24)  # PostgreSQL counts the milliseconds in 31 bits
 
 
 class OrderBusy(MakegoodError):
@@ -71,8 +79,13 @@ class LocalTransactions:
         self._buckets = buckets
         self._slots = asyncio.Semaphore(max(1, pool_size // 2))
 
-    async def run(self, order_id: str, work: Callable[[LocalTransaction], Awaitable[Result]]) -> Result:
+    async def run(
+        self, order_id: str, work: Callable[[LocalTransaction], Awaitable[Result]], timeout: timedelta
+    ) -> Result:
         """Runs `work` in a transaction that holds the order's lock, and commits it.
+
+        Args:
+            timeout: how long `work` may leave the transaction alone; the server then gives it up.
 
         Raises:
             OrderBusy: another local step of the order runs.
@@ -82,7 +95,8 @@ class LocalTransactions:
         async with self._slots:
             with translated():
                 async with self._engine.connect() as connection, connection.begin():
-                    if not await connection.scalar(LOCK_ORDER, {"order_id": order_id}):
+                    idle = min(timeout + IDLE_MARGIN, LONGEST_IDLE) // timedelta(milliseconds=1)
+                    if not await connection.scalar(LOCK_ORDER, {"order_id": order_id, "idle": str(idle)}):
                         raise OrderBusy(f"another local step of order {order_id} runs")
                     raw = (await connection.get_raw_connection()).driver_connection
                     if raw is None:

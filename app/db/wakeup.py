@@ -80,6 +80,10 @@ class Wakeup:
                     await self._serve(connection)
             except DatabaseUnavailable as error:
                 logger.warning("wakeup_lost", extra={"error": str(error)})
+            except Exception:
+                # Where a server refuses to be listened to, polling does without; but it may not refuse for ever.
+                logger.exception("wakeup_failed")
+                await asyncio.sleep(LONGEST_BACKOFF)
             finally:
                 self.listening.clear()
                 connection.terminate()

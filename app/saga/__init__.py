@@ -2,6 +2,6 @@
 
 from app.saga.machine import advance
 from app.saga.operator import allowed_actions
-from app.saga.sending import Sending, prepare
+from app.saga.sending import Sending, overdue, prepare
 
-__all__ = ["Sending", "advance", "allowed_actions", "prepare"]
+__all__ = ["Sending", "advance", "allowed_actions", "overdue", "prepare"]

@@ -101,7 +101,10 @@ def hold(operation: Operation, reason: HeldReason) -> Operation:
 
 def refund_overdue(operation: Operation) -> Operation:
     """The refund phase has lasted as long as it may."""
-    error = operation.last_error or LastError(Outcome.UNAVAILABLE, "the refund's deadline has passed")
+    # The last error may be another step's: of an undo that was never sent it says nothing.
+    sent = operation.state_of(operation.step).undo.count > 0
+    error = operation.last_error if sent else None
+    error = error or LastError(Outcome.UNAVAILABLE, "not sent: the refund's deadline has passed")
     return hold(replace(operation, last_error=error), HeldReason.UNDO_EXHAUSTED)
 
 

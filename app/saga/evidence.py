@@ -30,6 +30,19 @@ def sent(sendings: Sendings, now: datetime) -> Sendings:
     return replace(sendings, count=sendings.count + 1, last_at=now, out=True)
 
 
+def went_out(operation: Operation, step: str, action: Action, at: datetime) -> Operation:
+    """The sending that is out went out at `at`: later than it was put on record, as it waited for that and a connection.
+
+    From here `in_flight` counts; counted from the record, the undo could overtake what it is to undo.
+    """
+    if action is Action.LOOKUP:
+        return operation
+    name = "undo" if action is Action.UNDO else "do"
+    sendings: Sendings = getattr(operation.state_of(step), name)
+    later = sendings.last_at is None or at > sendings.last_at
+    return with_step(operation, step, **{name: replace(sendings, last_at=at)}) if sendings.out and later else operation
+
+
 def answered(sendings: Sendings, answer: Answer) -> Sendings:
     """The sending that was out has its answer. It speaks for itself alone, not for the sendings before it."""
     settled = replace(sendings, out=False)

@@ -166,6 +166,8 @@ def _deadline_passed(saga: Saga, operation: Operation, now: datetime) -> Operati
 
 def _late(saga: Saga, operation: Operation, late: LateAnswer, now: datetime) -> Operation | None:
     """An answer whose lease was taken over: evidence, which moves an operation only where it changes what is next."""
+    if not operation.steps:  # retention has emptied them: there is nothing left to hold it against
+        return None
     before = operation.state_of(late.step)
     state = late_evidence(operation, late)
     if state == before:

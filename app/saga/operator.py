@@ -18,7 +18,8 @@ STANDING = frozenset({Status.ERROR, Status.WAITING, Status.HELD})
 def allowed_actions(operation: Operation) -> tuple[str, ...]:
     """What an operator may do now: some of `retry`, `cancel`, `resolve`."""
     standing = operation.status in STANDING
-    cancellable = operation.status not in {Status.REFUNDED, Status.HELD}
+    # What retention has emptied is only known to have ended.
+    cancellable = operation.status not in {Status.REFUNDED, Status.HELD} and bool(operation.steps)
     return tuple(
         name for name, allowed in (("retry", standing), ("cancel", cancellable), ("resolve", standing)) if allowed
     )

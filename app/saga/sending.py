@@ -77,6 +77,18 @@ def _prepare_undo(saga: Saga, operation: Operation, now: datetime) -> Sending | 
     return _sending(saga, operation, step, step.undo, now)
 
 
+def overdue(saga: Saga, sending: Sending, now: datetime) -> str | None:
+    """What has ended since the sending was prepared, so that it must not go out any more; None where nothing has."""
+    operation, call = sending.operation, sending.call
+    if isinstance(call, Lookup):
+        return None
+    if now >= operation.deadline:
+        return "the deadline had passed"
+    state = operation.state_of(sending.step)
+    sendings = state.undo if sending.action is Action.UNDO else state.do
+    return "its idempotency key had expired" if key_expired(sendings, saga.limits_of(call), now) else None
+
+
 def _sending(saga: Saga, operation: Operation, step: Step, call: Call, now: datetime) -> Sending:
     action = operation.action
     state = operation.state_of(step.name)

@@ -39,12 +39,16 @@ def why(saga: Saga, operation: Operation) -> str:
 
 
 def _succeeded(operation: Operation) -> str:
+    if not operation.steps:  # retention has emptied them
+        return "succeeded"
     if all(state.status is StepStatus.DONE for state in operation.steps):
         return "succeeded: every step is done"
     return "succeeded: settled by hand"
 
 
 def _refunded(operation: Operation) -> str:
+    if not operation.steps:
+        return "refunded"
     if operation.steps[0].status is StepStatus.UNDONE:
         return f"refunded, as {_reason(operation)}"
     return "refunded: settled by hand"

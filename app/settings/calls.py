@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 
 from app.saga.definition import Call, HttpCall, LocalCall, Lookup
-from app.settings.document import Table, did_you_mean
+from app.settings.document import Table
 from app.settings.expressions import expression_fault, path_fault
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -52,7 +52,7 @@ def read_lookup(table: Table, agents: Collection[str]) -> Lookup:
 
 def _http(table: Table, agents: Collection[str]) -> tuple[str, str, str, str | None]:
     def agent_fault(name: str) -> str | None:
-        return None if name in agents else f"no agent named {table.document.quote(name)}{did_you_mean(name, agents)}"
+        return None if name in agents else f"no agent named {table.document.quote(name)}"
 
     agent = table.text("agent", check=agent_fault)
     method = table.one_of("method", METHODS)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Protocol, get_type_hints
 
-from app.settings.document import Table, did_you_mean
+from app.settings.document import Table
 from app.settings.expressions import expression_fault
 from app.settings.model import AmountUnit, Fields, Mode, Options, Source
 
@@ -44,7 +44,7 @@ def read_source(name: str, table: Table, schemes: Mapping[str, Scheme], sagas: C
         return f"no provider named {table.document.quote(provider)}; there are: {', '.join(sorted(schemes))}"
 
     def saga_fault(saga: str) -> str | None:
-        return None if saga in sagas else f"no saga named {table.document.quote(saga)}{did_you_mean(saga, sagas)}"
+        return None if saga in sagas else f"no saga named {table.document.quote(saga)}"
 
     provider = table.text("provider", check=provider_fault)
     scheme = schemes.get(provider)

@@ -5,7 +5,7 @@ from it.
 """
 
 from app.agents import Exchange, RequestRefused, SlotUnavailable
-from app.saga import Sending
+from app.saga import Sending, overdue
 from app.saga.model import LastError, Operation, Outcome
 from app.saga.signals import StepRejected, StepUnavailable
 from app.worker.execution import Execution
@@ -27,16 +27,20 @@ async def send(execution: Execution, operation: Operation, sending: Sending) -> 
             recorded = {"method": request.method, "url": request.url, "body": request.body}
             if not await execution.begin(sending, recorded):
                 return None
-            if execution.surely_held():
-                exchange = await agents.call(request, sending)
-            else:
-                exchange = _not_sent()
+            too_late = _too_late(execution, sending)
+            exchange = _not_sent(too_late) if too_late else await agents.call(request, sending)
     except SlotUnavailable as error:
         return await execution.defer(operation, error.until)
-    return await execution.finish(sending.operation, sending, exchange.answer, execution.end_of(exchange))
+    return await execution.finish(sending.operation, sending, exchange)
 
 
-def _not_sent() -> Exchange:
-    """The lease may be over: whoever holds it now sends, not we."""
-    error = LastError(Outcome.UNAVAILABLE, "the lease was over before the call could be sent")
+def _too_late(execution: Execution, sending: Sending) -> str | None:
+    """What has ended since the call was prepared, while it waited for its slot or to be put on record, if anything."""
+    if not execution.surely_held():
+        return "the lease was over"  # whoever holds it now sends, not we
+    return overdue(execution.saga, sending, execution.parts.clock.now())
+
+
+def _not_sent(too_late: str) -> Exchange:
+    error = LastError(Outcome.UNAVAILABLE, f"not sent: {too_late} before the call could be sent")
     return Exchange(StepUnavailable(error, arrived=False), None, Outcome.UNAVAILABLE)

@@ -28,8 +28,9 @@ from app.db.store import Store
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance
 from app.saga.definition import Saga
+from app.saga.evidence import went_out
 from app.saga.model import Action, Json, Operation, Status, Transition, call_document
-from app.saga.signals import Answer, Deferred, LateAnswer, StepRejected
+from app.saga.signals import Deferred, LateAnswer, StepRejected
 from app.worker.lease import Lease, Leases
 
 logger = logging.getLogger(__name__)
@@ -95,10 +96,6 @@ class Execution:
         )
         return await persist(lambda: self.parts.store.begin(sending.operation, start))
 
-    def end_of(self, exchange: Exchange) -> AttemptEnd:
-        """The end of our call, for the journal."""
-        return AttemptEnd(self._lease.number, exchange.outcome, exchange.response, self.parts.clock.now())
-
     async def defer(self, operation: Operation, until: datetime) -> Operation | None:
         """Gives the claim back uncounted, as nothing was sent; None where the race for that was lost.
 
@@ -116,13 +113,15 @@ class Execution:
             return transition.after
         return None
 
-    async def finish(
-        self, operation: Operation, sending: Sending, answer: Answer, attempt: AttemptEnd
-    ) -> Operation | None:
+    async def finish(self, operation: Operation, sending: Sending, exchange: Exchange) -> Operation | None:
         """Records an answer and what follows from it; where the lease was taken over, it is evidence."""
+        answer = exchange.answer
+        attempt = AttemptEnd(self._lease.number, exchange.outcome, exchange.response, self.parts.clock.now())
         current: Operation | None = operation
         while current is not None:
             ours = self.is_ours(current)
+            if ours and exchange.sent_at is not None:
+                current = went_out(current, sending.step, sending.action, exchange.sent_at)
             signal = answer if ours else LateAnswer(sending.step, sending.action, answer)
             transition = advance(self.saga, current, signal, self.parts.clock.now(), random.random())
             if transition is None:

@@ -38,7 +38,7 @@ async def run_in_transaction(
     if parts.draining.is_set():
         return await execution.defer(operation, parts.clock.now())
     try:
-        return await parts.local.run(operation.order_id, step.work)
+        return await parts.local.run(operation.order_id, step.work, call.timeout)
     except OrderBusy:
         return await execution.defer(operation, parts.clock.now() + BUSY_WAIT * (1 + random.random()))
     except _NotDone as error:
@@ -53,7 +53,7 @@ async def run_in_transaction(
         exchange = unavailable(f"rolled back: {type(error).__name__}: {error}")
     if not step.begun:
         return await execution.defer(operation, parts.clock.now())
-    return await execution.finish(sending.operation, sending, exchange.answer, execution.end_of(exchange))
+    return await execution.finish(sending.operation, sending, exchange)
 
 
 class LocalStep:

@@ -14,8 +14,15 @@ logger = logging.getLogger(__name__)
 
 # How long an operator's call with an `Idempotency-Key` is answered the same again.
 RECEIPTS_KEPT = timedelta(hours=48)
-# What has been kept for weeks may be kept ten minutes longer.
-INTERVAL = timedelta(minutes=10)
+# What has been kept for weeks may be kept ten minutes longer; what is kept for a minute, as in a trial, a minute longer.
+LONGEST_INTERVAL = timedelta(minutes=10)
+SHORTEST_INTERVAL = timedelta(seconds=1)
+
+
+def interval(retention: Retention) -> timedelta:
+    """The time between two sweeps."""
+    kept = min(retention.events, retention.finished or LONGEST_INTERVAL)
+    return max(SHORTEST_INTERVAL, min(LONGEST_INTERVAL, kept))
 
 
 class Sweeper:
@@ -48,4 +55,4 @@ class Sweeper:
             else:
                 if touched:
                     logger.info("retention_swept", extra={"rows": touched})
-            await asyncio.sleep(INTERVAL.total_seconds())
+            await asyncio.sleep(interval(self._retention).total_seconds())

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -106,7 +107,7 @@ Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 
 @contextlib.asynccontextmanager
-async def listening(connected: Connected) -> AsyncIterator[str]:
+async def listening(connected: Connected, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The URL of a server on loopback that does with each connection as it is told, and leaves none open."""
     handlers: set[asyncio.Task[None]] = set()
 
@@ -123,9 +124,9 @@ async def listening(connected: Connected) -> AsyncIterator[str]:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for task in handlers:
@@ -135,10 +136,10 @@ async def listening(connected: Connected) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[Scripted]:
+async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
     """A scripted agent that listens on loopback."""
     agent = Scripted(script)
-    async with listening(agent.serve) as agent.url:
+    async with listening(agent.serve, tls) as agent.url:
         try:
             yield agent
         finally:

@@ -55,7 +55,7 @@ def test_503_with_retry_after_is_unavailable(retry_after: str) -> None:
 
 @pytest.mark.parametrize("retry_after", [None, "", "soon", "-1"])
 def test_503_without_a_retry_after_that_can_be_read_is_unknown(retry_after: str | None) -> None:
-    """Trap: a proxy says 503 also where the agent has died in the middle of the work."""
+    """Trap 7: a proxy says 503 also where the agent has died in the middle of the work."""
     answer = step_answer(Reply(503, retry_after), NOW, "")
     assert answer == StepUnknown(LastError(Outcome.UNKNOWN, "answered 503 Service Unavailable", 503))
 
@@ -72,6 +72,7 @@ def test_other_4xx_is_rejected(status: int) -> None:
 
 @pytest.mark.parametrize("status", NOBODY_KNOWS)
 def test_everything_else_is_unknown(status: int) -> None:
+    """Trap 7: an error of the wrong class: what may have been carried out is taken for what was not, or for refused."""
     if status == 503:
         return
     answer = step_answer(Reply(status, body=b'{"ok": true}'), NOW, "")

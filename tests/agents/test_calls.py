@@ -102,7 +102,7 @@ async def test_an_agent_that_is_not_configured_any_more_is_unavailable() -> None
     exchange = await call(agents)
     assert isinstance(exchange.answer, StepUnavailable)
     assert not exchange.answer.arrived
-    assert exchange.answer.error.detail == "no agent named supplier in the configuration"
+    assert exchange.answer.error.detail == "not configured: there is no agent named supplier"
     asked = await call(agents, sending_of(ASK))
     assert isinstance(asked.answer, LookupAnswered)
     assert asked.answer.found is Found.UNCLEAR
@@ -172,7 +172,7 @@ FAILURES = [httpx.Response(500), httpx.Response(429), httpx.ConnectError("no"), 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=repr)
 async def test_unavailable_and_unknown_in_a_row_open_the_breaker(failure: httpx.Response | Exception) -> None:
-    """Trap: an outage of an agent would use up the attempts of every operation that needs it."""
+    """Trap 29: an outage of an agent would use up the attempts of every operation that needs it."""
     agents = agents_with(transport=answering(failure), breaker=BREAKER)
     for _ in range(3):
         assert agents.gate("supplier").opens_at(NOW) is None

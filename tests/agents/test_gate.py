@@ -102,7 +102,7 @@ async def test_a_thousand_that_an_open_breaker_puts_off_come_back_in_a_line_and_
 
 
 async def test_of_many_that_wait_for_the_half_open_breaker_one_goes_through(clock: FixedClock) -> None:
-    """Trap: after an outage the agent is not to be met by everyone at once."""
+    """Trap 29: after an outage the agent is not to be met by everyone at once."""
     gate = gate_of(clock, slots=64)
     gate.failed(clock.now())
     clock.advance(OPEN)

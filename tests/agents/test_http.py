@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from app.agents import Agents, Exchange
-from app.agents.http import KEEPALIVE_SECONDS, NEVER_SENT
+from app.agents.http import NEVER_SENT
+from app.agents.transport import KEEPALIVE_SECONDS
 from app.saga.definition import HttpCall
 from app.saga.model import Action, Outcome
 from app.saga.signals import StepDone, StepRejected, StepUnavailable, StepUnknown
@@ -31,6 +32,7 @@ from tests.agents.support import (
     scripted,
     sending_of,
 )
+from tests.builders import NOW
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 BOUGHT = answer(200, b'{"ref":"R-1"}')
@@ -481,3 +483,18 @@ async def test_a_failure_is_not_sent_only_where_it_says_so_and_is_never_tried_ag
     else:
         unknown(exchange)
     assert transport.calls == 1
+
+
+async def test_it_is_known_how_long_ago_a_call_went_out() -> None:
+    """`in_flight` counts from there: not from the record before it, and not from its timeout."""
+    async with scripted(says_and_waits(b"")) as agent, agents_of(agent.url) as agents:
+        unanswered = await call(agents, timeout=0.2)
+    assert unanswered.sent_at is not None
+    assert unanswered.sent_at < NOW, "the clock of the test stands still, the event loop's does not"
+
+
+async def test_what_never_went_out_has_no_time_of_it() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # it does not listen
+        async with agents_of(f"http://127.0.0.1:{taken.getsockname()[1]}") as agents:
+            assert (await call(agents)).sent_at is None

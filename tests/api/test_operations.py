@@ -263,7 +263,7 @@ async def test_the_list_asks_the_database_once(desk: Desk, monkeypatch: pytest.M
 
 
 async def test_cancel_and_completion_at_once_have_one_order(desk: Desk) -> None:
-    """The trap: an operator cancels at the instant a worker records that it is done; both orders end right."""
+    """Trap 25: an operator cancels at the instant a worker records that it is done; both orders end right."""
     first = await desk.pay("pay_1")
     [operation] = await desk.claim()
     assert (await desk.client.post(f"/operations/{first}/cancel")).json()["cancel_requested_at"] is not None
@@ -284,7 +284,7 @@ async def test_cancel_and_completion_at_once_have_one_order(desk: Desk) -> None:
 async def test_a_worker_s_answer_between_reading_and_writing_is_not_swallowed(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trap: a decision on what has changed meanwhile; the loser loads and decides again."""
+    """Trap 25: a decision on what has changed meanwhile; the loser loads and decides again."""
     id_ = await desk.pay()
     [operation] = await desk.claim()
     load = desk.store.load

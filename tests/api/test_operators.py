@@ -32,7 +32,7 @@ async def test_a_retry_runs_it_again_now(desk: Desk) -> None:
 
 
 async def test_a_retry_of_what_runs_or_is_final_names_what_is_allowed(desk: Desk) -> None:
-    """The trap: an operator's retry over a worker that runs would run both."""
+    """Trap 24: an operator's retry over a worker that runs would run both."""
     id_ = await desk.pay("pay_1")
     for _ in range(2):
         answer = await act(desk, id_, "retry", {})
@@ -122,7 +122,7 @@ async def test_what_is_unknown_is_not_found(desk: Desk) -> None:
 
 
 async def test_a_decision_on_an_older_revision_is_refused(desk: Desk) -> None:
-    """The trap: a human decides on a page that has gone stale while he read it."""
+    """Trap 24: a human decides on a page that has gone stale while he read it."""
     id_ = await desk.failed()
     for stale in ('"2"', 'W/"3"', '"2", "4"', "nonsense"):
         answer = await act(desk, id_, "cancel", {}, If_Match=stale)
@@ -289,7 +289,7 @@ async def test_a_call_for_many_is_answered_once(desk: Desk) -> None:
 async def test_one_that_has_moved_since_it_was_listed_is_looked_at_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trap: a call for many that acts on a list which has gone stale."""
+    """Trap 56: a call for many that acts on a list which has gone stale."""
     id_ = await desk.held()
     load = desk.store.load
 

@@ -33,7 +33,7 @@ async def test_a_new_payment_is_accepted(desk: Desk) -> None:
 
 
 async def test_a_payment_told_again_is_a_duplicate(desk: Desk) -> None:
-    """The trap: a provider sends several events for one payment, each with an id of its own."""
+    """Trap 33: a provider sends several events for one payment, each with an id of its own."""
     first = await desk.deliver(desk.payment("pay_1"), "msg_1")
     for delivery_id in ("msg_1", "msg_2"):
         answer = await desk.deliver(desk.payment("pay_1"), delivery_id)
@@ -45,7 +45,7 @@ async def test_a_payment_told_again_is_a_duplicate(desk: Desk) -> None:
 
 
 async def test_a_known_delivery_with_another_payment_is_another_payment(desk: Desk) -> None:
-    """The trap: deduplication by the delivery's id alone loses the second payment."""
+    """Trap 33: deduplication by the delivery's id alone loses the second payment."""
     first = await desk.deliver(desk.payment("pay_1"), "msg_1")
     second = await desk.deliver(desk.payment("pay_2"), "msg_1")
     assert second.status_code == 202
@@ -71,7 +71,7 @@ async def test_a_payment_that_cannot_be_read_is_kept(desk: Desk) -> None:
 
 
 async def test_a_known_payment_with_other_facts_is_a_conflict(desk: Desk) -> None:
-    """The trap: the old answer for a key that came with other content, or worse, the old content overwritten."""
+    """Trap 32: the old answer for a key that came with other content, or worse, the old content overwritten."""
     id_ = await desk.pay("pay_1")
     before = await desk.shown(id_)
     for other in ({"amount": 2000}, {"currency": "USD"}, {"order_id": "order-2"}):
@@ -186,7 +186,7 @@ async def test_the_content_type_is_not_looked_at(desk: Desk) -> None:
 
 
 async def test_nothing_is_acknowledged_while_the_database_is_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trap: a 200 for what is not on disk."""
+    """Trap 35: a 200 for what is not on disk."""
 
     async def away(*_: object) -> None:
         raise DatabaseUnavailable("password of the database: hunter2")
@@ -199,7 +199,7 @@ async def test_nothing_is_acknowledged_while_the_database_is_away(desk: Desk, mo
 
 
 async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trap: a request that is cancelled in the middle of its commit takes the commit with it."""
+    """Trap 42: a request that is cancelled in the middle of its commit takes the commit with it."""
     receive = desk.context.intake.receive_all
     begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -222,7 +222,7 @@ async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, mo
 
 
 async def test_a_hundred_deliveries_at_once_make_one_operation(desk: Desk) -> None:
-    """The trap: whoever loses the race of the inserts finds no row, though there is one."""
+    """Trap 34: whoever loses the race of the inserts finds no row, though there is one."""
     answers = await asyncio.gather(*(desk.deliver(desk.payment("pay_1"), f"msg_{n}") for n in range(100)))
     assert sorted(answer.status_code for answer in answers) == [200] * 99 + [202]
     assert len({answer.json()["operation_id"] for answer in answers}) == 1

@@ -1,10 +1,15 @@
 """What the tests of the database share."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import asyncpg
 import pytest
 
 from app.db.engine import AsyncEngine, create
+from app.db.sagas import Sagas
+from app.db.store import Store
+from tests.builders import FixedClock, purchase_saga
 
 
 @pytest.fixture
@@ -13,3 +18,28 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     engine = create(database_url, 4)
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    """The database's clock, standing."""
+    return FixedClock()
+
+
+@pytest.fixture
+async def store(database_url: str, clock: FixedClock) -> AsyncIterator[Store]:
+    """The door to this test's database, which knows the saga `purchase`."""
+    engine = create(database_url, 1)
+    await Sagas(engine, {}).store(purchase_saga())
+    await engine.dispose()
+    store = Store(database_url, 1, clock)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """A connection that looks at what is written."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()

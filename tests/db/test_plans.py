@@ -1,4 +1,4 @@
-"""Plans at 100,000 operations: each list finds its page by an index and touches little more than the page."""
+"""Plans at 100,000 operations: what is asked finds its rows by an index and touches little more than those."""
 
 import asyncio
 from collections.abc import Collection, Coroutine, Iterator
@@ -17,6 +17,7 @@ from app.db.tables import EventStatus
 from app.saga.definition import hash_of
 from app.saga.model import Status
 from tests.builders import NOW, purchase_saga
+from tests.db.plans import indexes, touched
 from tests.postgres import TEMPLATE, Databases
 
 COUNT = 100_000
@@ -87,25 +88,6 @@ async def plan_of(url: str, statement: Select[Any] | TextClause, **parameters: A
         plan: dict[str, Any] = explained.scalar_one()[0]["Plan"]
     await engine.dispose()
     return plan
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
-
-
-def indexes(plan: dict[str, Any]) -> set[str]:
-    return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
-
-
-def touched(plan: dict[str, Any]) -> int:
-    """Rows that the scans read: what they gave on, and what they read and threw away."""
-    return sum(
-        int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
-        for node in nodes(plan)
-        if "Scan" in node["Node Type"]
-    )
 
 
 MIDDLE = NOW + timedelta(seconds=COUNT // 2)

@@ -1,18 +1,13 @@
 """What cannot be written, read or planned stands alone: its neighbours go on, and nothing is done twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import pytest
 
-from app.db.engine import create
 from app.db.operations import Claim
-from app.db.sagas import Sagas
 from app.db.store import Store
 from app.saga import advance
 from app.saga.model import Operation, Status, Transition
@@ -20,28 +15,6 @@ from app.saga.signals import StepDone
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
 
 LEASE = timedelta(seconds=30)
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock()
-
-
-@pytest.fixture
-async def store(database_url: str, clock: FixedClock) -> AsyncIterator[Store]:
-    engine = create(database_url, 1)
-    await Sagas(engine, {}).store(purchase_saga())
-    await engine.dispose()
-    store = Store(database_url, 1, clock)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def receive(store: Store, *external_ids: str) -> None:
@@ -136,22 +109,3 @@ async def test_a_heartbeat_renews_the_lease_it_names_and_no_later_one(store: Sto
     old = (operation.id, operation.lease)
     await database.execute("UPDATE operations SET lease = 2")
     assert await store.heartbeat([old, (operation.id, 2)], NOW + LEASE) == {(operation.id, 2)}
-
-
-async def test_a_server_that_defaults_to_another_isolation_makes_no_difference(
-    database_url: str, database: Any, clock: FixedClock
-) -> None:
-    """Trap 44: what is read after a lost race must be seen, as it is at READ COMMITTED alone."""
-    name = await database.fetchval("SELECT current_database()")
-    await database.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
-    engine = create(database_url, 1)
-    await Sagas(engine, {}).store(purchase_saga())
-    await engine.dispose()
-    stores = [Store(database_url, 1, clock) for _ in range(2)]
-    for number in range(10):
-        arrival = arrival_of(operation_for(f"pay_{number}"))
-        other = arrival_of(operation_for(f"pay_{number}", amount=1), delivery_id="msg_2")
-        found = await asyncio.gather(stores[0].ingest(arrival), stores[1].ingest(replace(other, transition=uuid4())))
-        assert sorted(one.status for one in found) == ["accepted", "conflict"]
-    for store in stores:
-        await store.close()

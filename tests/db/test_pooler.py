@@ -32,7 +32,7 @@ def through(pooler: Pooler, url: str, options: str = "") -> str:
 async def test_migrations_writes_and_reads_work_where_each_transaction_gets_another_session(
     database_url: str, pooler: Pooler
 ) -> None:
-    """Prepared statements, session locks and session settings are lost between two transactions of a pooler."""
+    """Trap 51: prepared statements, session locks and session settings are lost between two transactions of a pooler."""
     url = through(pooler, database_url, "&prepared_statement_cache_size=0")
     for _ in range(3):
         await upgrade(url)

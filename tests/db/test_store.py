@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -13,75 +12,18 @@ import pytest
 from app.db import operations
 from app.db import store as stores
 from app.db.engine import create
-from app.db.journal import AttemptEnd, AttemptStart
-from app.db.operations import Claim, Claimed
+from app.db.operations import Claimed
 from app.db.sagas import Sagas
-from app.db.store import Store, crashed
+from app.db.store import Store
 from app.db.tables import EventStatus
 from app.db.writer import Writer
 from app.errors import DatabaseUnavailable
-from app.saga import Sending, advance, prepare
-from app.saga.model import Action, Operation, Outcome, Status, Transition
-from app.saga.signals import CancelRequested, LeaseExpired, StepDone
+from app.saga import Sending, prepare
+from app.saga.model import Status
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
+from tests.db.claims import LEASE, claim_of, claimed, done, start_of
 
 Result = TypeVar("Result")
-LEASE = timedelta(seconds=30)
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock()
-
-
-@pytest.fixture
-async def store(database_url: str, clock: FixedClock) -> AsyncIterator[Store]:
-    engine = create(database_url, 1)
-    await Sagas(engine, {}).store(purchase_saga())
-    await engine.dispose()
-    store = Store(database_url, 1, clock)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
-
-
-def claim_of(most: int = 10, worker: str = "worker-1") -> Claim:
-    return Claim(uuid4(), 0, most, worker, NOW, NOW + LEASE)
-
-
-async def claimed(store: Store, external_id: str = "pay_1") -> Operation:
-    """A stored operation under a claim of worker-1."""
-    await store.ingest(arrival_of(operation_for(external_id)))
-    [one] = await store.claim(claim_of())
-    return one.operation
-
-
-async def begun(store: Store, operation: Operation) -> Operation:
-    """The operation with its first call on record."""
-    sending = prepare(purchase_saga(), operation, NOW)
-    assert isinstance(sending, Sending)
-    assert await store.begin(sending.operation, start_of(sending, operation))
-    return sending.operation
-
-
-def start_of(sending: Sending, operation: Operation) -> AttemptStart:
-    request = {"method": "POST", "url": "http://supplier/purchases", "body": None}
-    action, attempt = sending.action, sending.attempt
-    return AttemptStart(
-        operation.id, operation.lease, sending.step, action, attempt, sending.key, "worker-1", request, NOW
-    )
-
-
-def done(operation: Operation) -> Transition:
-    transition = advance(purchase_saga(), operation, StepDone({"ref": "A"}), NOW, 0.5)
-    assert transition is not None
-    return transition
 
 
 async def test_a_hundred_deliveries_of_one_payment_make_one_operation(store: Store, database: Any) -> None:
@@ -126,7 +68,7 @@ async def test_a_known_payment_with_another_amount_is_a_conflict_and_changes_not
     else:
         first, second = await store.ingest(right), await store.ingest(wrong)
     assert (first.status, second.status) == (EventStatus.ACCEPTED, EventStatus.CONFLICT)
-    assert second.detail == "the payment is known with another amount 2999, known as 1999"
+    assert second.detail == "the payment is known with another amount: 1999, not 2999"
     assert await database.fetchval("SELECT amount FROM operations") == 1999
 
 
@@ -182,83 +124,6 @@ async def test_a_claim_counts_the_attempt_and_renews_lease_and_revision(store: S
         (1, None, "pending", "source:shop"),
         (2, "pending", "processing", "worker-1"),
     ]
-
-
-async def test_a_call_is_on_record_before_its_answer(store: Store, database: Any) -> None:
-    """Trap 1: a crash between call and record must leave a trace of the call."""
-    operation = await begun(store, await claimed(store))
-    attempt = await database.fetchrow("SELECT * FROM attempts")
-    assert attempt["outcome"] is None
-    assert attempt["idempotency_key"] == f"{operation.id}:purchase:do"
-    stored = await store.load(operation.id)
-    assert stored == operation
-
-
-async def test_of_two_decisions_on_one_revision_one_lands(store: Store, database: Any) -> None:
-    """Trap 25: a cancel and a completion at the same instant have one order; the loser decides again."""
-    operation = await begun(store, await claimed(store))
-    cancel = advance(purchase_saga(), operation, CancelRequested(), NOW, 0.5)
-    assert cancel is not None
-    end = AttemptEnd(operation.lease, Outcome.DONE, None, NOW)
-    landed = [
-        await store.record(cancel, actor="key:shop"),
-        await store.record(done(operation), actor="worker-1", attempt=end),
-    ]
-    assert landed == [True, False]
-    assert await database.fetchval("SELECT outcome FROM attempts") is None
-    again = await store.load(operation.id)
-    assert again is not None
-    assert again.cancel_requested_at is not None
-    assert await store.record(done(again), actor="worker-1", attempt=end)
-    final = await store.load(operation.id)
-    assert final is not None
-    assert (final.phase, final.reason) == ("refund", "cancelled")
-
-
-async def test_a_worker_whose_lease_was_taken_over_changes_nothing(store: Store, clock: FixedClock) -> None:
-    """Trap 21: the zombie wakes up and writes by its old lease."""
-    operation = await begun(store, await claimed(store))
-    clock.advance(LEASE * 2)
-    expired = advance(purchase_saga(), operation, LeaseExpired(), clock.now(), 0.5)
-    assert expired is not None
-    assert await store.record(
-        expired, actor="supervisor", attempt=crashed(operation, clock.now()), expired_before=clock.now()
-    )
-    assert not await store.record(done(operation), actor="worker-1")
-    assert not await store.begin(operation, start_for(operation))
-    assert await store.heartbeat([(operation.id, operation.lease)], clock.now() + LEASE) == set()
-
-
-def start_for(operation: Operation) -> AttemptStart:
-    return AttemptStart(operation.id, operation.lease, "purchase", Action.DO, 1, "key", "worker-1", {}, NOW)
-
-
-async def test_a_heartbeat_that_comes_between_makes_the_end_of_the_lease_void(store: Store, clock: FixedClock) -> None:
-    """Trap 27: a supervisor must not act on its list, but on the row as it is when it acts."""
-    operation = await begun(store, await claimed(store))
-    clock.advance(LEASE * 2)
-    assert [one.id for one in (await store.expired(0, 10)).operations] == [operation.id]
-    noticed = clock.now()
-    decided = advance(purchase_saga(), operation, LeaseExpired(), noticed, 0.5)
-    assert decided is not None
-    lease = (operation.id, operation.lease)
-    assert await store.heartbeat([lease], noticed + LEASE) == {lease}
-    assert not await store.record(decided, actor="supervisor", expired_before=noticed)
-    assert (await store.expired(0, 10)).operations == []
-    kept = await store.load(operation.id)
-    assert kept == operation
-
-
-async def test_an_answer_wins_over_the_crash_that_was_assumed_and_never_the_other_way(
-    store: Store, database: Any
-) -> None:
-    operation = await begun(store, await claimed(store))
-    await store.end_attempt(operation.id, crashed(operation, NOW))
-    answer = AttemptEnd(operation.lease, Outcome.DONE, {"status": 200, "body": "\x00"}, NOW)
-    await store.end_attempt(operation.id, answer)
-    await store.end_attempt(operation.id, crashed(operation, NOW))
-    assert await database.fetchval("SELECT outcome FROM attempts") == "done"
-    assert await database.fetchval("SELECT response FROM attempts") is not None
 
 
 class LosesTheFirstAnswer(Writer):

@@ -135,3 +135,23 @@ async def test_a_silent_connection_is_tried_now_and_then(
 async def queries(watcher: "asyncpg.Connection[Any]") -> set[str]:
     rows = await watcher.fetch("SELECT query FROM pg_stat_activity WHERE datname = current_database()")
     return {row["query"] for row in rows}
+
+
+async def test_a_failure_that_is_none_of_the_connection_does_not_end_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever never listens again after one error is woken by polling alone for the rest of his life."""
+    monkeypatch.setattr(wakeups, "LONGEST_BACKOFF", 0.01)
+    serve, failures = Wakeup._serve, [ValueError("a mistake")]
+
+    async def fails_once(wakeup: Wakeup, connection: "asyncpg.Connection[Any]") -> None:
+        if failures:
+            raise failures.pop()
+        await serve(wakeup, connection)
+
+    monkeypatch.setattr(Wakeup, "_serve", fails_once)
+    wakeup = Wakeup(database_url)
+    wakeup.start()
+    await asyncio.wait_for(wakeup.listening.wait(), LONG)
+    await wakeup.stop()
+    assert failures == []

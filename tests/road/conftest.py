@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.road.line import Line, line_to
 from tests.road.watch import Watch, watching
 from tests.road.world import World, world_of
 
@@ -21,3 +22,11 @@ async def watch(database_url: str) -> AsyncIterator[Watch]:
     """Looks into the world's database, and holds its rows."""
     async with watching(database_url) as watch:
         yield watch
+
+
+@pytest.fixture
+async def line(world: World) -> AsyncIterator[Line]:
+    """The service's line to its database."""
+    async with line_to(world.database_url) as (line, url):
+        world.database_url = url
+        yield line

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 
 from app.sandbox import PaymentProvider
-from tests.cli.process import Running
+from app.sandbox.desk import Hold
 
 KEY = "mg_operator"
 
@@ -22,16 +23,17 @@ BOUND = 30
 class Process:
     """A service that is a process of its own."""
 
-    run: Running
     url: str
+    pid: int
+    wait: Callable[[], int]
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal."""
-        self.run.process.send_signal(number)
+        os.kill(self.pid, number)
 
     async def ended(self) -> int:
         """The exit status, once it has ended."""
-        return await asyncio.to_thread(self.run.wait)
+        return await asyncio.to_thread(self.wait)
 
     async def kill(self) -> None:
         """As a machine dies: nothing of it can do anything any more when this returns."""
@@ -44,6 +46,12 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(BOUND):
         while not await holds():
             await asyncio.sleep(0.01)
+
+
+async def arrived(*holds: Hold) -> None:
+    """Waits until the calls that are held have come."""
+    async with asyncio.timeout(BOUND):
+        await asyncio.gather(*(hold.arrived.wait() for hold in holds))
 
 
 @contextlib.asynccontextmanager
@@ -98,6 +106,14 @@ class Client:
             return [one["outcome"] for one in await self.attempts(operation_id)] == wanted
 
         await until(ended)
+
+    async def recovered(self) -> None:
+        """Waits until it says that it is ready."""
+
+        async def ready() -> bool:
+            return (await self.http.get("/readyz")).is_success
+
+        await until(ready)
 
     async def causes(self, operation_id: str) -> list[str]:
         """Why each revision of an operation was made, oldest first."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from app.db.embedded.client import url as embedded_url
 from app.db.embedded.client import wait_until_stopped
 from app.intake import operation_id
 from app.saga.model import Action
@@ -21,8 +22,8 @@ from app.sandbox.manners import Ware
 from app.wiring import Role
 from tests.db.embedded.holding import place_of, postmaster
 from tests.postgres import scratch
-from tests.road.service import Client, Process, client_of
-from tests.road.watch import BEGIN, RECORD, Watch
+from tests.road.service import Client, Process, arrived, client_of
+from tests.road.watch import BEGIN, RECORD, Watch, watching
 from tests.road.world import BOOKING, World
 
 CONFIG: dict[str, Any] = {"saga": "booking", "sagas": BOOKING, "lease": "1s", "timeout": "20s"}
@@ -59,7 +60,7 @@ async def killed_at(world: World, watch: Watch, service: Client, worker: Process
     out = world.desk(instant.ware).hold(during, instant.ware, instant.action)
     answered = world.desk(instant.ware).hold(after, instant.ware, instant.action, after=True)
     ids = {during: await service.pay(during), after: await service.pay(after)}
-    await asyncio.gather(out.arrived.wait(), answered.arrived.wait())
+    await arrived(out, answered)
     payment = world.psp.capture(before, 1999)
     ids[before] = str(operation_id("shop", payment.id))
     async with contextlib.AsyncExitStack() as held:
@@ -127,9 +128,13 @@ async def test_all_that_was_acknowledged_is_there_after_the_whole_service_and_it
         async with few:
             await world.psp.tell(world.psp.event(payment, url=f"{url}/webhooks/shop"))
 
-    async with world.process(Role.ALL, embedded=True, **config) as killed:
+    async with world.command(**config) as killed, contextlib.AsyncExitStack() as looking:
         telling = [asyncio.create_task(tell(payment, killed.url)) for payment in payments]
         await asyncio.wait(telling[:15])
+        watch = await looking.enter_async_context(watching(embedded_url(place_of(data))))
+        holding = await looking.enter_async_context(watch.holding())
+        await holding.execute("LOCK TABLE events")
+        await watch.until_blocked("INSERT INTO events")  # some are not on disk, and must not be acknowledged
         os.kill(postmaster(place_of(data)), signal.SIGKILL)
         await killed.kill()
     for task in telling:
@@ -137,7 +142,7 @@ async def test_all_that_was_acknowledged_is_there_after_the_whole_service_and_it
     await asyncio.gather(*telling, return_exceptions=True)
     acknowledged = {one.event.payment_id for one in world.psp.deliveries if one.status in {200, 202}}
     async with (
-        world.process(Role.ALL, embedded=True, **config) as again,
+        world.command(**config) as again,
         client_of(again.url) as http,
     ):
         service = Client(http, world.psp)

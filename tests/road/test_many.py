@@ -12,7 +12,7 @@ from app.sandbox.desk import Hold
 from app.sandbox.ledger import Deed
 from app.sandbox.manners import Ware
 from app.wiring import Role, Service
-from tests.road.service import until
+from tests.road.service import arrived, until
 from tests.road.watch import Watch
 from tests.road.world import World, bought
 
@@ -107,7 +107,7 @@ async def test_nothing_of_the_database_is_in_use_while_a_call_is_out(world: Worl
     async with world.serving() as service:
         holds = [world.supplier.desk.hold(f"order-{number}", Ware.PURCHASE, Action.DO) for number in range(20)]
         ids = [await service.pay(f"order-{number}") for number in range(20)]
-        await asyncio.gather(*(hold.arrived.wait() for hold in holds))
+        await arrived(*holds)
 
         async def nothing_in_use() -> bool:
             # Claims and heartbeats come and go meanwhile; what the calls held would stay as long as they do.
@@ -130,7 +130,7 @@ async def test_a_worker_claims_no_more_than_it_has_room_for(world: World, watch:
         ids = await take_in(world.services[0], orders)
         async with world.working(concurrency=3):
             for turn in (1, 2, 3):
-                await until(partial(_arrived, holds, 3 * turn))
+                await until(partial(_so_many_arrived, holds, 3 * turn))
                 assert await watch.ask("SELECT count(*) FROM operations WHERE lease > 0") == 3 * turn
                 for hold in holds:
                     if hold.arrived.is_set():
@@ -138,5 +138,5 @@ async def test_a_worker_claims_no_more_than_it_has_room_for(world: World, watch:
             assert {(await service.settled(one))["status"] for one in ids} == {"succeeded"}
 
 
-async def _arrived(holds: list[Hold], wanted: int) -> bool:
+async def _so_many_arrived(holds: list[Hold], wanted: int) -> bool:
     return sum(hold.arrived.is_set() for hold in holds) == wanted

@@ -1,17 +1,21 @@
 """A worker that stands still while another one takes its work over; and what is not sent to an agent that is down."""
 
 import asyncio
+import contextlib
 import signal
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
+from app.clock import DatabaseClock
+from app.db.operations import Claim
+from app.db.store import Store
 from app.intake import operation_id
 from app.saga.model import Action
 from app.sandbox.desk import Hold
-from app.sandbox.ledger import Deed
 from app.sandbox.manners import WELL, Turn, Ware
 from app.wiring import Role
-from tests.road.service import Client, until
+from tests.road.service import Client, arrived, until
 from tests.road.watch import BEGIN, Watch
 from tests.road.world import World, bought, saga_toml
 
@@ -32,7 +36,7 @@ async def test_a_worker_that_stood_still_changes_nothing_by_its_old_lease_and_bu
         async with world.process(Role.WORKER, **CONFIG) as zombie:
             hold = world.supplier.desk.hold("order-1", Ware.PURCHASE, Action.DO, after=True)
             operation = await service.pay("order-1")
-            await hold.arrived.wait()
+            await arrived(hold)
             zombie.send(signal.SIGSTOP)
             async with world.working(**CONFIG):
                 hold.released.set()  # the answer goes to a worker that does not read it
@@ -58,7 +62,7 @@ async def test_a_late_answer_that_contradicts_the_end_makes_it_held(world: World
         async with world.process(Role.WORKER, **config) as zombie:
             hold = world.supplier.desk.hold("order-1", Ware.PURCHASE, Action.DO)
             operation = await service.pay("order-1")
-            await hold.arrived.wait()
+            await arrived(hold)
             zombie.send(signal.SIGSTOP)
             async with world.working(**config):
                 settled = await service.settled(operation)
@@ -92,8 +96,50 @@ async def test_a_worker_that_stood_still_in_the_middle_of_a_write_does_not_stop_
             async with world.working(**CONFIG):
                 ended = await asyncio.gather(service.settled(operation), service.settled(await service.pay("order-2")))
             frozen.send(signal.SIGCONT)
+            # It works again, and what it was about to send under its old lease it does not send.
+            assert (await service.settled(await service.pay("order-3")))["status"] == "succeeded"
         assert [one["status"] for one in ended] == ["succeeded", "succeeded"]
-    assert len(world.supplier.ledger.of(Deed.BOUGHT)) == 2
+        assert await service.outcomes(operation) == [("purchase", "do", "done")]
+    assert [visit.order_id for visit in world.supplier.desk.visits].count("order-1") == 1
+
+
+async def test_a_call_that_takes_longer_than_the_lease_is_left_alone(world: World, watch: Watch) -> None:
+    """Trap 23: a lease that ends in the middle of its call; the heartbeat renews it for as long as its worker lives."""
+    async with world.serving(**CONFIG) as service, world.working(**CONFIG):
+        hold = world.supplier.desk.hold("order-1", Ware.PURCHASE, Action.DO)
+        operation = await service.pay("order-1")
+        await arrived(hold)
+        out = await service.show(operation)
+
+        async def its_lease_would_be_over() -> bool:
+            return bool(await watch.ask("SELECT complete_by + '1 s' < clock_timestamp() FROM operations"))
+
+        await until(its_lease_would_be_over)
+        assert await service.show(operation) == out
+        hold.released.set()
+        assert (await service.settled(operation))["status"] == "succeeded"
+        assert await service.outcomes(operation) == [("purchase", "do", "done")]
+
+
+async def test_leases_that_are_over_are_taken_back_once_though_many_look_for_them(
+    world: World, watch: Watch, database_url: str
+) -> None:
+    """Trap 27: two supervisors have read the same list, and the second acts on what the first has settled already."""
+    async with world.serving(Role.API) as service, contextlib.AsyncExitStack() as running:
+        ids = [await service.pay(f"order-{number}") for number in range(20)]
+        clock = DatabaseClock()
+        store = Store(database_url, 1, clock)
+        claimed = await store.claim(Claim(uuid4(), 0, 100, "dead", clock.now(), clock.now()))
+        await store.close()
+        assert len(claimed) == 20
+        for _ in range(4):
+            await running.enter_async_context(world.working())
+        assert {(await service.settled(one))["status"] for one in ids} == {"succeeded"}
+        causes = [await service.causes(one) for one in ids]
+        assert [one.count("lease_expired") for one in causes] == [1] * 20
+        # The claim counts; a call does not, since none was on record.
+        assert [one["attempt"] for operation in ids for one in await service.attempts(operation)] == [1] * 20
+    assert await watch.ask("SELECT min(lease) FROM operations") == 2
 
 
 async def test_an_agent_that_is_down_is_left_alone_until_it_is_up_again_and_nothing_counts_meanwhile(
@@ -132,7 +178,7 @@ async def test_never_more_calls_are_out_to_an_agent_than_it_takes(world: World) 
         for one in ids:
             await service.until(one, lambda shown: shown["status"] == "processing")
         for wave in (1, 2, 3):
-            await until(partial(_arrived, holds, 2 * wave))
+            await until(partial(_so_many_arrived, holds, 2 * wave))
             for hold in holds:
                 if hold.arrived.is_set():
                     hold.released.set()
@@ -141,8 +187,8 @@ async def test_never_more_calls_are_out_to_an_agent_than_it_takes(world: World) 
         assert [len(await service.attempts(one)) for one in ids] == [1] * 6
 
 
-async def _arrived(holds: list[Hold], most: int) -> bool:
+async def _so_many_arrived(holds: list[Hold], most: int) -> bool:
     """Whether so many calls have come; more must not have."""
-    arrived = sum(hold.arrived.is_set() for hold in holds)
-    assert arrived <= most
-    return arrived == most
+    came = sum(hold.arrived.is_set() for hold in holds)
+    assert came <= most
+    return came == most

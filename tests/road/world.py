@@ -20,6 +20,7 @@ from app.sandbox.manners import Ware
 from app.settings import Settings
 from app.wiring import Role, Service, build
 from tests.cli.process import ROOT, running
+from tests.road.forked import forked
 from tests.road.service import KEY, Client, Process, client_of
 
 SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5"
@@ -55,7 +56,7 @@ timeout = "{timeout}"
 in_flight = "{in_flight}"
 """
 
-RETRY = 'retry = {{ maximum_attempts = {attempts}, initial_interval = "20ms", maximum_interval = "100ms" }}'
+RETRY = 'retry = {{ maximum_attempts = {attempts}, initial_interval = "{first}", maximum_interval = "{longest}" }}'
 UNDO_RETRY = 'undo_retry = { maximum_attempts = 20, initial_interval = "20ms", maximum_interval = "100ms" }'
 PAYMENT = f"""
 [[sagas.{{saga}}.steps]]
@@ -75,9 +76,15 @@ undo = {{ agent = "supplier", method = "POST", path = "/{name}s/{{operation_id}}
 LOOKUP = 'lookup = {{ agent = "supplier", method = "GET", path = "/{name}s/{{operation_id}}", done = "status == \'confirmed\'" }}'
 
 
-def saga_toml(name: str, *steps: str, lookup: bool = False, attempts: int = 3) -> str:
-    """The TOML of a saga: the payment, and wares of the supplier's in order."""
-    retry = RETRY.format(attempts=attempts)
+def saga_toml(
+    name: str, *steps: str, lookup: bool = False, attempts: int = 3, first: str = "20ms", longest: str = "100ms"
+) -> str:
+    """The TOML of a saga: the payment, and wares of the supplier's in order.
+
+    Args:
+        first, longest: the waits between attempts.
+    """
+    retry = RETRY.format(attempts=attempts, first=first, longest=longest)
     parts = [PAYMENT.format(saga=name)]
     for step in steps:
         asked = LOOKUP.format(name=step) if lookup else ""
@@ -163,14 +170,18 @@ class World:
             await service.stop()
 
     @contextlib.asynccontextmanager
-    async def process(self, role: Role, *, embedded: bool = False, **changes: Any) -> AsyncIterator["Process"]:
-        """`makegood serve` as a process of its own while the block runs; what has not ended then is killed."""
-        config = self.config(**changes)
-        env = {} if embedded else {"DATABASE_URL": self.database_url}
-        with running("serve", "--role", role, "--config", str(config), cwd=ROOT, env=env) as run:
+    async def process(self, role: Role, **changes: Any) -> AsyncIterator[Process]:
+        """A service that is a process of its own while the block runs; what has not ended then is killed."""
+        with forked(self.config(**changes), self.database_url, role) as child:
             # The partners live in this thread's loop: it must not stand still while we wait.
-            process = Process(run, await asyncio.to_thread(run.url))
-            yield process
+            yield Process(await asyncio.to_thread(child.url), child.pid, child.wait)
+
+    @contextlib.asynccontextmanager
+    async def command(self, **changes: Any) -> AsyncIterator[Process]:
+        """`makegood serve`, whose database is the embedded one; what has not ended at the end is killed."""
+        config = self.config(**changes)
+        with running("serve", "--config", str(config), cwd=ROOT) as run:
+            yield Process(await asyncio.to_thread(run.url), run.process.pid, run.wait)
 
 
 @contextlib.asynccontextmanager

@@ -57,7 +57,7 @@ def test_each_undo_is_settled_before_the_next_begins() -> None:
 
 
 def test_the_undo_of_an_unknown_step_waits_until_its_last_sending_can_take_effect_no_more() -> None:
-    """Trap: the undo overtakes a slow purchase, finds nothing, and the purchase lands behind it."""
+    """Trap 11: the undo overtakes a slow purchase, finds nothing, and the purchase lands behind it."""
     play = Play(THREE)
     play.run(done(), unknown())
     sent = play.now
@@ -110,7 +110,7 @@ def test_nothing_there_after_an_unknown_undo_settles_a_done_step(status: int) ->
 
 @pytest.mark.parametrize("status", [404, 410, 422])
 def test_an_undo_of_a_done_step_that_is_rejected_leaves_the_operation_held(status: int) -> None:
-    """Trap: a refused undo is swallowed, and the money goes back beside a live booking."""
+    """Trap 15: a refused undo is swallowed, and the money goes back beside a live booking."""
     play = refunding(Play(THREE), done(), done())
     play.run(rejected(status))
     assert (play.operation.status, play.operation.held_reason) == (Status.HELD, HeldReason.UNDO_REJECTED)
@@ -149,7 +149,7 @@ def test_an_undo_out_of_attempts_is_held() -> None:
 
 
 def test_an_undo_whose_worker_dies_again_and_again_is_held() -> None:
-    """Trap: what kills its process is claimed for ever, while other rows starve."""
+    """Trap 28: what kills its process is claimed for ever, while other rows starve."""
     play = refunding(Play(THREE), done())
     for _ in range(3):
         play.send()
@@ -158,7 +158,7 @@ def test_an_undo_whose_worker_dies_again_and_again_is_held() -> None:
 
 
 def test_an_unknown_undo_is_not_repeated_past_its_keys_lifetime() -> None:
-    """Trap: a refund repeated with a key that the provider has forgotten is a second refund."""
+    """Trap 4: a refund repeated with a key that the provider has forgotten is a second refund."""
     saga = saga_of(step("flight", undo_attempts=99))
     play = refunding(Play(saga), done())
     play.run(unknown())

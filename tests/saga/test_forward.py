@@ -47,7 +47,7 @@ def test_a_saga_of_the_payment_alone_succeeds_without_a_call() -> None:
 
 
 def test_the_idempotency_key_names_operation_step_and_action_and_nothing_that_changes() -> None:
-    """Trap: an attempt or lease number in the key makes a second purchase of a takeover."""
+    """Trap 21: an attempt or lease number in the key makes a second purchase of a takeover."""
     play = Play(ONE)
     play.run(unavailable(), unknown())
     play.send()
@@ -67,7 +67,7 @@ def test_makegood_attempt_counts_the_sendings_of_a_key_also_after_an_operators_r
 
 
 def test_a_call_that_is_out_makes_its_step_unknown_until_the_answer_comes() -> None:
-    """Trap: a worker dies between the call and its record; the row must say that a call may have been made."""
+    """Trap 1: a worker dies between the call and its record; the row must say that a call may have been made."""
     play = Play(ONE)
     play.send()
     assert play.state("purchase") is StepStatus.UNKNOWN
@@ -134,7 +134,7 @@ def test_what_a_call_brings_after_the_deadline_is_undone_or_given_up(signal: Sig
 
 @pytest.mark.parametrize("signal", [done(), unavailable(), unknown(), rejected(), LeaseExpired(), Deferred(NOON)])
 def test_a_cancel_during_a_call_waits_for_its_answer_and_turns_then(signal: Signal) -> None:
-    """Trap: the operator cancels at the instant the purchase comes back; neither may swallow the other."""
+    """Trap 25: the operator cancels at the instant the purchase comes back; neither may swallow the other."""
     play = Play(ONE)
     if isinstance(signal, Deferred):
         play.claim()
@@ -175,7 +175,7 @@ def test_the_deadline_turns_an_operation_that_waits() -> None:
 
 
 def test_in_refund_no_forward_call_is_ever_made_again() -> None:
-    """Trap: a stale worker sends a step forward while another undoes."""
+    """Trap 20: a stale worker sends a step forward while another undoes."""
     play = Play(TWO)
     play.run(done(), unknown())
     play.tell(CancelRequested())
@@ -222,7 +222,7 @@ def test_a_409_and_then_a_cancel_or_the_deadline_leaves_the_step_unknown(stop: S
 
 
 def test_a_lease_that_ran_out_before_the_call_counts_but_leaves_nothing_unknown() -> None:
-    """Trap: a payload that kills its process before the call would be claimed for ever; it is counted at the claim."""
+    """Trap 28: a payload that kills its process before the call would be claimed for ever; it is counted at the claim."""
     play = Play(ONE)
     for _ in range(3):
         play.claim()
@@ -234,7 +234,7 @@ def test_a_lease_that_ran_out_before_the_call_counts_but_leaves_nothing_unknown(
 
 
 def test_a_lease_that_ran_out_during_the_call_is_unknown_and_sent_again_with_the_same_key() -> None:
-    """Trap: the worker dies after the supplier has bought; the purchase must neither be lost nor made twice."""
+    """Trap 1: the worker dies after the supplier has bought; the purchase must neither be lost nor made twice."""
     play = Play(ONE)
     play.send()
     play.wait(MINUTE)
@@ -248,7 +248,7 @@ def test_a_lease_that_ran_out_during_the_call_is_unknown_and_sent_again_with_the
 
 
 def test_what_was_deferred_counts_as_no_attempt() -> None:
-    """Trap: an outage burns the budget of every operation; while the breaker is open nothing is counted."""
+    """Trap 29: an outage burns the budget of every operation; while the breaker is open nothing is counted."""
     play = Play(ONE)
     for _ in range(50):
         play.claim()
@@ -281,7 +281,7 @@ class TestUnknown:
     """One unknown sending makes the step unknown until there is evidence."""
 
     def test_a_later_refusal_speaks_for_its_own_sending_alone(self) -> None:
-        """Trap: timeout, then 422 on the repetition; the first call may have bought all the same."""
+        """Trap 2: timeout, then 422 on the repetition; the first call may have bought all the same."""
         play = Play(ONE)
         play.run(unknown(), rejected())
         assert (play.operation.reason, play.state("purchase")) == (Reason.REJECTED, StepStatus.UNKNOWN)
@@ -326,7 +326,7 @@ class TestKeyLifetime:
     LONG_WITH_LOOKUP = saga_of(step("purchase", attempts=99, lookup=True), deadline=90 * HOUR)
 
     def test_the_repetition_must_be_able_to_end_within_it(self) -> None:
-        """Trap: an attempt on Monday, the operator's retry on Thursday with a key that the supplier has forgotten."""
+        """Trap 4: an attempt on Monday, the operator's retry on Thursday with a key that the supplier has forgotten."""
         play = Play(self.LONG)
         play.run(unknown())
         play.now = NOON + 24 * HOUR - 10 * SECOND
@@ -373,7 +373,7 @@ class TestKeyLifetime:
         assert play.begin() is None
 
     def test_a_call_that_a_409_said_was_running_is_not_repeated_after_it(self) -> None:
-        """Trap: the call that ran was carried out; by the next repetition its key is forgotten, and it is bought twice."""
+        """Trap 4: the call that ran was carried out; by the next repetition its key is forgotten, and it is bought twice."""
         play = Play(self.LONG)
         play.run(unavailable(409))
         play.wait(24 * HOUR)

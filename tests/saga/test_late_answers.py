@@ -1,5 +1,7 @@
 """Answers of workers whose lease was taken over: stored, and decided upon as evidence for their step."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.saga.model import Action, HeldReason, Phase, Reason, Status, StepStatus
@@ -39,7 +41,7 @@ def crashed(*before: Signal) -> Play:
 
 
 def test_done_while_it_waits_to_be_sent_again_goes_forward() -> None:
-    """Trap: the answer of a worker that was paused is thrown away, and the booking reference with it."""
+    """Trap 3: the answer of a worker that was paused is thrown away, and the booking reference with it."""
     play = crashed()
     play.tell(late(done("ref")))
     assert (play.operation.step, play.operation.status) == ("hotel", Status.PENDING)
@@ -259,7 +261,7 @@ class TestInRefund:
         assert [name for name, action, _, _ in play.calls if action is Action.UNDO] == ["flight", "payment", "flight"]
 
     def test_done_behind_a_refund_is_held(self) -> None:
-        """Trap: goods and money both gone, and the books closed."""
+        """Trap 16: goods and money both gone, and the books closed."""
         play = self.waiting_for_in_flight()
         play.run(rejected(404), done())
         assert play.operation.status is Status.REFUNDED
@@ -350,3 +352,10 @@ class TestOfAnUndo:
         play.run(rejected(422))
         play.tell(late(done(), action=Action.UNDO))
         assert (play.operation.status, play.state("flight")) == (Status.HELD, StepStatus.UNDONE)
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.REFUNDED])
+def test_of_an_operation_that_retention_has_emptied_it_changes_nothing(status: Status) -> None:
+    play = Play(TWO)
+    play.operation = replace(play.operation, status=status, steps=(), finished_at=play.now, next_run_at=None)
+    assert play.decide(late(done())) is None

@@ -57,7 +57,7 @@ LIMITS = (
     Limits(SECOND, 4 * SECOND, SECOND),
     Limits(MINUTE, HOUR, 20 * SECOND),
 )
-WAITS = (SECOND, 10 * SECOND, 5 * MINUTE, HOUR, DAY)
+WAITS = (SECOND, SECOND, 10 * SECOND, 10 * SECOND, 5 * MINUTE, HOUR, DAY)
 
 # Claims after which an operation with agents that answer must have come to rest: all attempts of all calls, and more.
 ENOUGH = 400
@@ -88,7 +88,7 @@ class OnePayment(RuleBasedStateMachine):
     operation: Operation
     agents: Agents
 
-    @initialize(data=st.data(), count=st.integers(0, 4), limits=st.sampled_from(LIMITS))
+    @initialize(data=st.data(), count=st.integers(1, 4), limits=st.sampled_from(LIMITS))
     def begin(self, data: st.DataObject, count: int, limits: Limits) -> None:
         self.saga = saga_of(
             *(data.draw(steps(number)) for number in range(count)),
@@ -105,13 +105,16 @@ class OnePayment(RuleBasedStateMachine):
 
     # --- the worker ---
 
-    @rule()
+    @rule(calls=st.booleans())
     @precondition(lambda self: self.operation.status in CLAIMABLE)
-    def claim(self) -> None:
+    def claim(self, calls: bool) -> None:
+        """Most claims go on to a call at once; between the others and theirs something may come."""
         at = self.operation.next_run_at
         assert at is not None
         self.pass_to(at)
         self.operation = claimed(self.operation, self.now)
+        if calls:
+            self.put_on_record()
 
     @rule()
     @precondition(lambda self: self.operation.status is Status.PROCESSING and self.sending is None)
@@ -191,21 +194,29 @@ class OnePayment(RuleBasedStateMachine):
         self.pass_to(self.now + wait)
 
     @rule()
-    def the_deadline_may_have_passed(self) -> None:
+    @precondition(lambda self: self.now >= self.operation.deadline)
+    def the_deadline_has_passed(self) -> None:
         self.tell(DeadlinePassed())
 
     # --- operators ---
 
     @rule(undo_succeeded=st.booleans())
+    @precondition(lambda self: self.operation.phase is Phase.PURCHASE)
     def cancel(self, undo_succeeded: bool) -> None:
         self.tell(CancelRequested(undo_succeeded))
 
-    @rule()
-    def retry(self) -> None:
-        self.tell(RetryRequested())
-
     @rule(data=st.data())
     @precondition(lambda self: self.operation.status in {Status.ERROR, Status.HELD})
+    def operate(self, data: st.DataObject) -> None:
+        """An operator retries, or settles a step, or all of it."""
+        act = data.draw(st.sampled_from(("retry", "retry", "settle a step", "settle it all")))
+        if act == "retry":
+            self.tell(RetryRequested())
+        elif act == "settle a step":
+            self.settle_a_step(data)
+        elif not self.agents.under_way:
+            self.settle_it_all()
+
     def settle_a_step(self, data: st.DataObject) -> None:
         """An operator looks the step up, or undoes it by hand, and says so."""
         place = data.draw(st.integers(0, len(self.saga.steps) - 1))
@@ -220,8 +231,6 @@ class OnePayment(RuleBasedStateMachine):
             self.by_hand(place)
             self.tell(StepResolved(name, done=False))
 
-    @rule()
-    @precondition(lambda self: self.operation.status in {Status.ERROR, Status.HELD} and not self.agents.under_way)
     def settle_it_all(self) -> None:
         """An operator ends it as what it is, or gives everything back by hand."""
         undone = any(state.status is StepStatus.UNDONE for state in self.operation.steps)
@@ -263,7 +272,7 @@ class OnePayment(RuleBasedStateMachine):
             elif self.operation.status is Status.PROCESSING:
                 self.put_on_record()
             else:
-                self.claim()
+                self.claim(calls=True)
             self.the_laws_hold()
         assert self.operation.status in SETTLED
 

@@ -93,6 +93,15 @@ SIGNALS: dict[str, tuple[Signal, ...]] = {
 }
 
 
+def test_nothing_is_allowed_with_what_retention_has_emptied() -> None:
+    play = Play(TWO)
+    play.run(done(), done())
+    play.operation = replace(play.operation, steps=())
+    assert allowed_actions(play.operation) == ()
+    with pytest.raises(NotAllowed):
+        play.decide(CancelRequested(undo_succeeded=True))
+
+
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 @pytest.mark.parametrize("action", ALLOWED)
 def test_each_action_is_allowed_in_its_statuses_and_in_no_other(action: str, make: Callable[[], Play]) -> None:
@@ -146,7 +155,7 @@ class TestRetry:
         assert play.send().action is Action.LOOKUP
 
     def test_past_the_keys_lifetime_an_unknown_do_is_not_repeated(self) -> None:
-        """Trap: the supplier has forgotten the key by Thursday, and the operator's button buys a second time."""
+        """Trap 4: the supplier has forgotten the key by Thursday, and the operator's button buys a second time."""
         play = Play(TWO)
         play.run(unknown())
         play.wait(DAY)
@@ -385,7 +394,7 @@ class TestContradicted:
         assert play.state("hotel") is StepStatus.DONE
 
     def test_its_retry_undoes_the_purchase_and_refunds_nothing_twice(self) -> None:
-        """Trap: the human has refunded in the provider's dashboard; the retry refunded again."""
+        """Trap 19: the human has refunded in the provider's dashboard; the retry refunded again."""
         play = self.resolved()
         play.tell(LateAnswer("hotel", Action.DO, done()))
         play.tell(RetryRequested())

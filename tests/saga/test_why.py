@@ -208,6 +208,22 @@ def test_the_ends() -> None:
     assert said(play) == "refunded, as the deadline has passed"
 
 
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.REFUNDED])
+def test_what_retention_has_emptied_says_how_it_ended_and_no_more(status: Status) -> None:
+    play = Play(ONE)
+    play.operation = replace(play.operation, status=status, steps=(), reason=None)
+    assert said(play) == status
+
+
+def test_an_undo_that_its_deadline_kept_from_being_sent_is_not_told_with_the_error_of_another_step() -> None:
+    saga = saga_of(step("flight"), undo_deadline=HOUR)
+    play = Play(saga)
+    play.run(rejected())
+    play.wait(2 * HOUR)
+    play.tell(DeadlinePassed())
+    assert said(play).startswith("payment: its undo was given up: not sent: the refund's deadline has passed (psp); ")
+
+
 def test_a_long_answer_is_cut_and_put_on_one_line() -> None:
     play = Play(ONE)
     play.run(unknown())

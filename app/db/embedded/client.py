@@ -225,7 +225,7 @@ async def _reach(place: Place, held: socket.socket, log: Callable[[str], None]) 
                     f"The embedded PostgreSQL took no connection within {LIMIT:.0f} s. Look into {place.log}."
                 ) from error
             if waited > PATIENCE and not told:
-                log(f"makegood: PostgreSQL in {place.home} is recovering; waiting for it")
+                log(f"makegood: PostgreSQL in {place.home} is still starting; waiting for it")
                 told = True
             await asyncio.sleep(POLL)
         except asyncpg.InvalidPasswordError as error:

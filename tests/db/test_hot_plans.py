@@ -1,0 +1,205 @@
+"""Plans of what a worker and an intake ask all day, at 100,000 operations that have finished and as many due later.
+
+Each is explained as it is prepared: with the plan that fits all parameters, which PostgreSQL takes after some calls.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from app.db import ingest, journal, operations
+from app.db.engine import connect, create
+from app.db.sagas import Sagas
+from app.saga.definition import hash_of
+from tests.builders import NOW, purchase_saga
+from tests.db.plans import indexes, nodes, touched
+from tests.postgres import TEMPLATE, Databases
+
+Result = TypeVar("Result")
+
+COUNT = 100_000
+BATCH = 50
+LEASE = timedelta(seconds=30)
+LATER = NOW + timedelta(days=1)
+CLAIMED_BY = UUID(hashlib.md5(b"claim", usedforsecurity=False).hexdigest())
+
+# Half have finished and half are due tomorrow, but for some hundreds: due now, claimed, and claimed by one long ago.
+OPERATIONS = """
+INSERT INTO operations (bucket, id, source, external_id, order_id, amount, currency, saga, saga_hash, event_id, phase,
+                        status, step, action, attempt, revision, lease, next_run_at, complete_by, leased_until,
+                        locked_by, deadline, steps, transition, created_at, updated_at, finished_at)
+SELECT 0, md5(n::text)::uuid, 'shop', 'pay_' || n, 'order-' || n, 1999, 'EUR', 'purchase', $2,
+       md5('event' || n)::uuid, 'purchase', s.status, 'purchase', 'do', 1, 3, 1,
+       CASE s.status WHEN 'pending' THEN $1::timestamptz - interval '1 s' * (n % 60)
+                     WHEN 'error' THEN $3::timestamptz END,
+       s.ends, s.ends, CASE WHEN s.status = 'processing' THEN 'worker-1' END, $3,
+       '[{"name":"payment","status":"done"},{"name":"purchase","status":"todo"}]', md5('claim')::uuid,
+       $1::timestamptz - interval '1 day', $1::timestamptz, CASE WHEN s.status = 'succeeded' THEN $1::timestamptz END
+  FROM generate_series(1, $4::int) AS n,
+       LATERAL (SELECT CASE WHEN n % 500 = 0 THEN 'pending' WHEN n % 500 IN (1, 2) THEN 'processing'
+                            WHEN n % 2 = 0 THEN 'error' ELSE 'succeeded' END AS status,
+                       CASE n % 500 WHEN 1 THEN $1::timestamptz + interval '30 s'
+                                    WHEN 2 THEN $1::timestamptz - interval '1 hour' END AS ends) AS s
+"""
+EVENTS = """
+INSERT INTO events (bucket, id, source, external_id, deliveries, status, operation_id, received_at, payload)
+SELECT 0, event_id, source, external_id, 1, 'accepted', id, created_at, '{}'::bytea FROM operations
+"""
+HISTORY = """
+INSERT INTO history (bucket, operation_id, revision, transition, from_phase, from_status, to_phase, to_status, cause,
+                     actor, at)
+SELECT 0, id, 3, transition, 'purchase', 'pending', 'purchase', 'processing', 'claimed', 'worker-1', updated_at
+  FROM operations
+"""
+
+
+async def fill(url: str) -> None:
+    engine = create(url, 1)
+    await Sagas(engine, {}).store(purchase_saga())
+    await engine.dispose()
+    connection = await connect(url, command_timeout=None)
+    try:
+        await connection.execute(OPERATIONS, NOW, hash_of(purchase_saga()), LATER, COUNT)
+        await connection.execute(EVENTS)
+        await connection.execute(HISTORY)
+        for table in ("operations", "events", "history"):
+            await connection.execute(f"VACUUM ANALYZE {table}")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="module")
+def busy_url(databases: Databases) -> Iterator[str]:
+    """A database of a busy service, made once for all tests here; each of them rolls back what it does."""
+    name = databases.create(TEMPLATE)
+    run(fill(databases.url(name)))
+    yield databases.url(name)
+    databases.drop(name)
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    with asyncio.Runner() as runner:
+        return runner.run(work)
+
+
+def literal(value: Any) -> str:
+    """A value as EXECUTE takes it, which has no parameters of its own; its type is the prepared one's."""
+    if isinstance(value, list):
+        return literal("{" + ",".join(json.dumps(None if one is None else str(one)) for one in value) + "}")
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+async def plan_of(url: str, statement: str, *arguments: Any) -> dict[str, Any]:
+    """The generic plan of a prepared statement, with what was really touched; its effects are rolled back."""
+    connection = await connect(url)
+    try:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE asked AS {statement}")
+        async with rolled_back(connection):
+            asked = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({', '.join(map(literal, arguments))})"
+            [explained] = json.loads(await connection.fetchval(asked))
+    finally:
+        await connection.close()
+    plan: dict[str, Any] = explained["Plan"]
+    return plan
+
+
+@contextlib.asynccontextmanager
+async def rolled_back(connection: "asyncpg.Connection[Any]") -> AsyncIterator[None]:
+    """Around what is to leave nothing behind."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+
+
+def ids_of(numbers: Sequence[int], what: str = "") -> list[UUID]:
+    """The ids of operations, or of their events, by their numbers."""
+    return [UUID(hashlib.md5(f"{what}{n}".encode(), usedforsecurity=False).hexdigest()) for n in numbers]
+
+
+def changed(plan: dict[str, Any]) -> int:
+    """Rows that a plan has changed, which an update gives back."""
+    return int(plan["Actual Rows"])
+
+
+CLAIMED_NOW = range(1, COUNT, 500)  # 200 of them
+SOME = ids_of(range(1, COUNT, COUNT // BATCH))
+SOME_CLAIMED = ids_of(CLAIMED_NOW[:BATCH])
+# After their ids: the revision, the lease, and what the row is to be then, each field for all of them.
+SUCCEEDED = [3, 1, "purchase", "succeeded", None, None, "purchase", "do", 0, None, None, None, LATER, None, None, "[]"]
+WRITTEN_SO = [[value] * BATCH for value in (*SUCCEEDED, CLAIMED_BY, NOW, NOW, None, None)]
+
+
+def test_a_claim_touches_its_batch_alone_whatever_has_finished_and_whatever_is_due_later(busy_url: str) -> None:
+    """Trap 45: each row is locked once and found again by its key, not by a scan that the LIMIT does not bind."""
+    plan = run(plan_of(busy_url, operations.CLAIM, 0, NOW, BATCH, NOW + LEASE, "worker-1", CLAIMED_BY))
+    assert changed(plan) == BATCH
+    assert indexes(plan) == {"operations_due", "operations_pkey"}
+    # The scan of the queue, the batch as it was found, and each row once more by its key.
+    assert touched(plan) == 3 * BATCH
+
+
+def test_a_claim_that_finds_nothing_due_reads_nothing(busy_url: str) -> None:
+    """A hundred thousand that have finished or are due tomorrow cost an idle worker's poll nothing."""
+    long_ago = NOW - timedelta(days=2)
+    plan = run(plan_of(busy_url, operations.CLAIM, 0, long_ago, BATCH, NOW + LEASE, "worker-1", CLAIMED_BY))
+    assert "operations_due" in indexes(plan)
+    assert touched(plan) == 0
+
+
+def test_a_claim_takes_all_that_is_due_and_no_more(busy_url: str) -> None:
+    plan = run(plan_of(busy_url, operations.CLAIM, 0, NOW, COUNT, NOW + LEASE, "worker-1", CLAIMED_BY))
+    assert changed(plan) == COUNT // 500
+    assert "operations_due" in indexes(plan)
+    assert not [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"]
+
+
+def test_leases_that_have_run_out_are_found_among_those_that_are_held(busy_url: str) -> None:
+    plan = run(plan_of(busy_url, operations.EXPIRED, 0, NOW, BATCH, *operations.BEFORE_ALL))
+    assert indexes(plan) == {"operations_claimed"}
+    assert changed(plan) == BATCH
+    assert touched(plan) <= COUNT // 500
+
+
+def test_what_a_lost_claim_has_taken_is_found_among_what_is_claimed(busy_url: str) -> None:
+    plan = run(plan_of(busy_url, operations.CLAIMED, 0, "worker-1", CLAIMED_BY))
+    assert indexes(plan) == {"operations_claimed", "history_pkey"}
+    assert touched(plan) <= 4 * COUNT // 500
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments", "index"),
+    [
+        (operations.PAYLOADS, [0, ids_of(range(1, BATCH + 1), "event")], "events_pkey"),
+        (ingest.KNOWN, [0, SOME], "operations_pkey"),
+        (operations.LOAD, [0, SOME[0]], "operations_pkey"),
+        (operations.HEARTBEAT, [0, NOW + LEASE, SOME_CLAIMED, [1] * BATCH], "operations_pkey"),
+        (
+            operations.BEGIN,
+            [0, SOME_CLAIMED, [3] * BATCH, [1] * BATCH, ["[]"] * BATCH, [NOW] * BATCH],
+            "operations_pkey",
+        ),
+        (operations.RECORD, [0, SOME_CLAIMED, *WRITTEN_SO], "operations_pkey"),
+        (journal.WRITTEN, [0, SOME, [3] * BATCH, [CLAIMED_BY] * BATCH], "history_pkey"),
+    ],
+    ids=["payloads", "known", "load", "heartbeat", "begin", "record", "written"],
+)
+def test_what_is_asked_by_keys_is_found_by_them(
+    busy_url: str, statement: str, arguments: list[Any], index: str
+) -> None:
+    plan = run(plan_of(busy_url, statement, *arguments))
+    assert indexes(plan) == {index}
+    assert 1 <= changed(plan) <= BATCH
+    # The batch as it is given, and each row by its key.
+    assert touched(plan) <= 2 * BATCH

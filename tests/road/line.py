@@ -1,0 +1,85 @@
+"""A line to the database that can be cut: what the service sees when its database goes away."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from enum import Enum, auto
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+COMMIT = b"COMMIT"
+
+
+class Fate(Enum):
+    """What becomes of the next commit on a connection, which breaks with it."""
+
+    NEVER_ARRIVES = auto()
+    ANSWER_IS_LOST = auto()
+
+
+class Line:
+    """Forwards to a server's Unix socket, as long as it is not cut."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._open: set[asyncio.StreamWriter] = set()
+        self._cut = False
+        self._fates: dict[int, Fate] = {}
+        self.refused = 0
+
+    def cut(self) -> None:
+        """Breaks all connections; new ones are broken as well until it is mended."""
+        self._cut = True
+        for writer in self._open:
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        """From now on one can connect again."""
+        self._cut = False
+
+    def break_at_commit(self, port: int, fate: Fate) -> None:
+        """Breaks the connection that comes from this port, at its next commit."""
+        self._fates[port] = fate
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One client's connection, to its end."""
+        if self._cut:
+            self.refused += 1
+            writer.transport.abort()
+            return
+        port = writer.get_extra_info("peername")[1]
+        from_server, to_server = await asyncio.open_unix_connection(self._socket)
+        self._open |= {writer, to_server}
+        try:
+            await asyncio.gather(
+                self._forward(reader, to_server, port, Fate.NEVER_ARRIVES),
+                # The server's answer to a commit has that word in it as well.
+                self._forward(from_server, writer, port, Fate.ANSWER_IS_LOST),
+            )
+        finally:
+            self._open -= {writer, to_server}
+
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, breaks: Fate
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if COMMIT in data and self._fates.get(port) is breaks:
+                    break
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def line_to(url: str) -> AsyncIterator[tuple[Line, str]]:
+    """A line to the database of a URL whose host is a socket's folder, and the URL that leads over it."""
+    parts = urlsplit(url)
+    place = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    line = Line(f"{place['host']}/.s.PGSQL.{place['port']}")
+    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield line, urlunsplit((parts.scheme, f"{parts.netloc}{host}:{port}", parts.path, "", ""))
+    finally:
+        server.close()
+        line.cut()

@@ -1,0 +1,77 @@
+"""How often a process looks for what was kept long enough, and what it takes then."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import cast
+
+import pytest
+
+from app.db.engine import AsyncEngine, connect, create
+from app.db.sagas import Sagas
+from app.db.store import Store
+from app.db.tables import EventStatus
+from app.errors import DatabaseUnavailable
+from app.settings import Retention
+from app.worker import retention
+from app.worker.retention import Sweeper, interval
+from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
+
+
+@pytest.mark.parametrize(
+    ("kept", "seconds"),
+    [
+        (Retention(), 600),
+        (Retention(finished=timedelta(days=90)), 600),
+        (Retention(finished=timedelta(seconds=30)), 30),
+        (Retention(finished=timedelta(days=90), events=timedelta(minutes=2)), 120),
+        (Retention(finished=timedelta(milliseconds=1)), 1),
+    ],
+)
+def test_what_is_kept_for_a_short_time_is_looked_for_as_often(kept: Retention, seconds: int) -> None:
+    assert interval(kept) == timedelta(seconds=seconds)
+
+
+async def finished_ago(url: str, engine: AsyncEngine, kept: timedelta | None) -> int:
+    """The rows that a sweep touches where one operation has finished a day ago, and one ignored event came then."""
+    await Sagas(engine, {}).store(purchase_saga())
+    store = Store(url, 1, FixedClock())
+    await store.ingest(arrival_of(operation_for()))
+    ignored = replace(arrival_of(operation_for("pay_2")), operation=None, status=EventStatus.IGNORED)
+    await store.ingest(ignored)
+    await store.close()
+    connection = await connect(url)
+    await connection.execute("UPDATE operations SET status = 'succeeded', next_run_at = NULL, finished_at = $1", NOW)
+    await connection.close()
+    later = FixedClock(NOW + timedelta(days=1))
+    return await Sweeper(engine, Retention(finished=kept, events=timedelta(hours=1)), later).sweep()
+
+
+@pytest.mark.parametrize(("kept", "touched"), [(None, 1), (timedelta(days=2), 1), (timedelta(hours=2), 2)])
+async def test_a_sweep_takes_what_was_kept_long_enough(database_url: str, kept: timedelta | None, touched: int) -> None:
+    """The event has been kept for longer than an hour; the operation stays whole where all of them do."""
+    engine = create(database_url, 1)
+    assert await finished_ago(database_url, engine, kept) == touched
+    await engine.dispose()
+
+
+async def test_it_sweeps_again_after_the_database_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept, times = asyncio.Event(), 0
+
+    async def sweep(_sweeper: Sweeper) -> int:
+        nonlocal times
+        times += 1
+        if times == 1:
+            raise DatabaseUnavailable("away")
+        swept.set()
+        return 0
+
+    monkeypatch.setattr(Sweeper, "sweep", sweep)
+    monkeypatch.setattr(retention, "SHORTEST_INTERVAL", timedelta(milliseconds=1))
+    short = Retention(events=timedelta(milliseconds=1))
+    sweeping = asyncio.create_task(Sweeper(cast("AsyncEngine", None), short, FixedClock()).run())
+    async with asyncio.timeout(10):
+        await swept.wait()
+    sweeping.cancel()
+    await asyncio.wait({sweeping})
+    assert times == 2
