@@ -1,7 +1,7 @@
 """From a verified delivery to a stored event and, if its payment is new, the operation that will make it good."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -89,8 +89,16 @@ class Intake:
         Raises:
             DatabaseUnavailable: it may or may not be stored; the sender is to send it again.
         """
-        arrival = await self._arrival(source, reading, body, traceparent, self._clock.now())
-        return self._receipt(arrival, await self._store.ingest(arrival))
+        return (await self.receive_all(source, [(reading, body)], traceparent))[0]
+
+    async def receive_all(
+        self, source: Source, messages: Sequence[tuple[Reading, bytes]], traceparent: str | None = None
+    ) -> list[Receipt]:
+        """Stores what came in one delivery, all of it or nothing; one receipt each. Arguments and errors as `receive`."""
+        now = self._clock.now()
+        arrivals = [await self._arrival(source, reading, body, traceparent, now) for reading, body in messages]
+        stored = await self._store.ingest_all(arrivals)
+        return [self._receipt(arrival, found) for arrival, found in zip(arrivals, stored, strict=True)]
 
     async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
         """Reads an unprocessable or conflicting event again, after the configuration was mended.
@@ -109,7 +117,7 @@ class Intake:
         source = _source_of(sources, row.source)
         if source is None:
             raise NotAllowed(f'its source "{row.source}" is not configured any more')
-        reading = read(source, Delivery(row.delivery_id), row.payload)
+        reading = read(source, Delivery(row.delivery_id, row.event_type), row.payload)
         if isinstance(reading, Unreadable):
             raise InvalidRequest(f"it still cannot be read: {reading.detail}")
         arrival = await self._arrival(source, reading, row.payload, None, self._clock.now(), event)

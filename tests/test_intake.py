@@ -205,11 +205,11 @@ async def test_a_source_that_was_renamed_and_kept_its_identity_knows_its_payment
 async def test_what_the_database_does_not_take_is_not_acknowledged(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 35: an answer that is no answer."""
 
-    async def away(_arrival: object) -> None:
+    async def away(_arrivals: object) -> None:
         raise DatabaseUnavailable("away")
 
     await door.deliver(payment("pay_0"))
-    monkeypatch.setattr(door.store, "ingest", away)
+    monkeypatch.setattr(door.store, "ingest_all", away)
     with pytest.raises(DatabaseUnavailable):
         await door.deliver(payment())
     assert await door.operations() == 1

@@ -22,10 +22,12 @@ from app.saga.definition import DEFAULT_RETRY, DEFAULT_UNDO_RETRY, RetryPolicy, 
 from app.settings.durations import duration
 from app.settings.model import Agent, ApiKey, Database, Fields, Retention, Server, Source, Worker
 from tests.cli.process import environment, running
+from tests.providers.stages import settings_of, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+PROVIDERS = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
 COMMAND_LINE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 
 NO_OPERATION = "00000000-0000-0000-0000-000000000000"
@@ -165,6 +167,26 @@ def test_documented_retry_policies_are_the_codes(name: str, policy: RetryPolicy)
     found = re.search(rf"^\| `{name}` \| `([^|]+)` \|", CONFIGURATION, re.MULTILINE)
     assert found is not None
     assert spoken(tomllib.loads(f"value = {found[1]}")["value"]) == dataclasses.asdict(policy)
+
+
+def test_every_provider_is_in_the_readme_and_has_a_page_and_a_sample() -> None:
+    for name in providers.names():
+        assert f'provider = "{name}"' in README, name
+        assert f"## `{name}`\n" in PROVIDERS, name
+        assert (ROOT / "samples" / f"{name}.json").is_file(), name
+
+
+@pytest.mark.parametrize("name", providers.names())
+def test_a_provider_as_its_page_shows_it_has_no_fault_and_no_warning(name: str) -> None:
+    loaded = settings_of(name)
+    assert [source.provider for source in loaded.sources.values()] == [name]
+    assert [line for line in settings.warnings(loaded) if line.startswith("sources")] == []
+    for field in dataclasses.fields(providers.provider(name).options):
+        assert (
+            re.search(rf"^{field.name} = ", shown(name), re.MULTILINE)
+            or f"`{field.name}`" in PROVIDERS
+            or (field.name == "url" and "url = " in shown(name))
+        ), field.name
 
 
 def test_documented_fields_are_those_of_standard_webhooks() -> None:

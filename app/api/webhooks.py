@@ -6,11 +6,11 @@ read as the sender signed them.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from app.api import wire
 from app.api.admission import Room
@@ -55,7 +55,7 @@ class Webhooks:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._storing: set[asyncio.Task[Receipt]] = set()
+        self._storing: set[asyncio.Task[list[Receipt]]] = set()
 
     async def receive(self, request: Request) -> Response:
         """Takes one delivery; answers once it is committed.
@@ -76,17 +76,20 @@ class Webhooks:
             except TimeoutError as error:
                 raise HTTPException(408) from error
             headers = _headers(request)
-            delivery = provider(source.provider).verify(source, headers, body, context.clock.wall())
-            reading = read(source, delivery, body)
-            receipt = await self._store(context, source, reading, body, traceparent(headers))
-        status, said = answer(receipt)
+            teller = provider(source.provider)
+            delivery = teller.verify(source, headers, body, context.clock.wall())
+            messages = [(read(source, delivery, message), message) for message in teller.messages(body)]
+            receipts = await self._store(context, source, messages, traceparent(headers))
+        if teller.acknowledgement is not None:
+            return PlainTextResponse(teller.acknowledgement)
+        status, said = answer(receipts[0])
         return wire.respond(said, status, wire.pointing(said))
 
     async def _store(
-        self, context: Context, source: Source, reading: Reading, body: bytes, trace: str | None
-    ) -> Receipt:
+        self, context: Context, source: Source, messages: Sequence[tuple[Reading, bytes]], trace: str | None
+    ) -> list[Receipt]:
         """Stores a delivery in a task of the server's own: a sender that goes away cancels his request, not the commit."""
-        storing = asyncio.create_task(context.intake.receive(source, reading, body, trace))
+        storing = asyncio.create_task(context.intake.receive_all(source, messages, trace))
         self._storing.add(storing)
         storing.add_done_callback(self._storing.discard)
         return await asyncio.shield(storing)

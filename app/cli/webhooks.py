@@ -15,6 +15,7 @@ from app.cli.output import data, say
 from app.cli.status import ExitStatus, Refused, of_answer
 from app.clock import DatabaseClock
 from app.errors import UnknownSource
+from app.providers import Signed
 from app.settings import Server, Settings
 
 # The service answers when the payment is on disk; longer than this it is not there.
@@ -32,9 +33,15 @@ IdOption = Annotated[str | None, typer.Option("--id", help="The delivery's id; e
 
 @app.command()
 def sign(source: SourceOption, file: FileArgument, delivery_id: IdOption = None, config: ConfigOption = None) -> None:
-    """Print the headers that sign FILE for a source, one `Name: value` a line, as `curl -H @-` takes them."""
-    for name, value in signature(configured(config), source, body_of(file), delivery_id).items():
+    """Print the headers that sign FILE for a source, one `Name: value` a line, as `curl -H @-` takes them.
+
+    Where the provider signs within the body, it is the signed body that is printed, for `curl --data-binary @-`.
+    """
+    signed = signature(configured(config), source, body_of(file), delivery_id)
+    for name, value in signed.headers.items():
         data(f"{name}: {value}")
+    if not signed.headers:
+        data(signed.body.decode())
 
 
 @app.command()
@@ -50,12 +57,12 @@ def send(
 ) -> None:
     """Sign FILE for a source and post it to a running service; print the answer."""
     settings = configured(config)
-    body = body_of(file)
-    headers = {**signature(settings, source, body, delivery_id), "Content-Type": "application/json"}
+    signed = signature(settings, source, body_of(file), delivery_id)
+    headers = {**signed.headers, "Content-Type": "application/json"}
     base = url or os.environ.get("MAKEGOOD_URL") or url_of(settings.server)
     try:
         answer = httpx.post(
-            f"{base.rstrip('/')}/webhooks/{source}", content=body, headers=headers, timeout=TIMEOUT_SECONDS
+            f"{base.rstrip('/')}/webhooks/{source}", content=signed.body, headers=headers, timeout=TIMEOUT_SECONDS
         )
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise Refused(f"{base} does not answer: {error}", ExitStatus.UNAVAILABLE) from error
@@ -64,8 +71,8 @@ def send(
     raise typer.Exit(of_answer(answer.status_code))
 
 
-def signature(settings: Settings, source: str, body: bytes, delivery_id: str | None) -> dict[str, str]:
-    """The headers that sign a body for a source, now. Raises UnknownSource."""
+def signature(settings: Settings, source: str, body: bytes, delivery_id: str | None) -> Signed:
+    """A body, signed for a source now. Raises UnknownSource, ConfigurationError, MalformedBody."""
     if source not in settings.sources:
         raise UnknownSource(f'no source named "{source}" in the config file')
     configured_source = settings.sources[source]

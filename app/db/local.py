@@ -17,9 +17,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db import journal
+from app.db.decisions import Decision, record_decisions
 from app.db.engine import translated
 from app.db.rows import bucket_of
-from app.db.store import Decision, record_decisions
 from app.errors import MakegoodError
 
 Result = TypeVar("Result")

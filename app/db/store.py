@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -20,14 +20,15 @@ import asyncpg
 from app.clock import Clock
 from app.db import ingest, journal, operations
 from app.db.batch import GroupCommit
+from app.db.decisions import Decision, record_decisions
 from app.db.ingest import Arrival, Stored
 from app.db.journal import AttemptEnd, AttemptStart, HistoryEntry
-from app.db.operations import Change, Claim, Claimed, Expired, Unreadable
-from app.db.operator_requests import OperatorReceipt, add_receipts
+from app.db.operations import Claim, Claimed, Expired, Unreadable
+from app.db.operator_requests import OperatorReceipt
 from app.db.rows import bucket_of
 from app.db.writer import Writer
 from app.errors import DatabaseUnavailable
-from app.saga.model import Operation, Outcome, Status, Transition
+from app.saga.model import Operation, Status, Transition
 
 # Rows in one flush. Past a few hundred a batch takes longer without a row in it getting cheaper.
 MOST_INGESTED = 500
@@ -46,26 +47,6 @@ class Begun:
 
     operation: Operation
     start: AttemptStart
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What `record` writes: a decision, the end of an attempt, or both, in one transaction.
-
-    Args:
-        expired_before: the decision holds only if the lease has run out by then (a heartbeat may have come since).
-        receipt: the stored answer of an operator's call.
-    """
-
-    id: UUID
-    operation_id: UUID
-    at: datetime
-    transition: Transition | None
-    actor: str
-    note: str | None = None
-    attempt: AttemptEnd | None = None
-    expired_before: datetime | None = None
-    receipt: OperatorReceipt | None = None
 
 
 class Store:
@@ -95,14 +76,18 @@ class Store:
             await writer.close()
 
     async def ingest(self, arrival: Arrival) -> Stored:
-        """Stores an event, and the operation that it makes if its payment is new.
+        """Stores an event, and the operation that it makes if its payment is new. Raises as `ingest_all`."""
+        return (await self.ingest_all([arrival]))[0]
+
+    async def ingest_all(self, arrivals: Sequence[Arrival]) -> Sequence[Stored]:
+        """Stores events that came together, all of them or none, in one transaction.
 
         Raises:
             DatabaseUnavailable: the database did not take it in `ACKNOWLEDGE_WITHIN` seconds; it may be stored all the same.
         """
         try:
             async with asyncio.timeout(ACKNOWLEDGE_WITHIN):
-                return await self._ingest.submit(arrival)
+                return await self._ingest.submit(arrivals)
         except TimeoutError as error:
             raise DatabaseUnavailable("the database has not taken it in time") from error
 
@@ -205,15 +190,18 @@ class Store:
             (bucket, list(part)) for bucket, part in groupby(ordered, lambda item: bucket_of(id_of(item), self.buckets))
         ]
 
-    async def _flush_ingest(self, writer: Writer, arrivals: Sequence[Arrival]) -> list[Stored]:
-        async def work(connection: asyncpg.Connection, resent: bool) -> list[Stored]:
+    async def _flush_ingest(self, writer: Writer, groups: Sequence[Sequence[Arrival]]) -> list[Sequence[Stored]]:
+        arrivals = [arrival for group in groups for arrival in group]
+
+        async def work(connection: asyncpg.Connection, resent: bool) -> list[Sequence[Stored]]:
             found: dict[int, Stored] = {}
             numbered = sorted(enumerate(arrivals), key=lambda pair: pair[1].bucket)
             for bucket, part in groupby(numbered, lambda pair: pair[1].bucket):
                 places = list(part)
                 stored = await ingest.store(connection, bucket, [arrival for _, arrival in places], resent=resent)
                 found.update(zip((place for place, _ in places), stored, strict=True))
-            return [found[place] for place in range(len(arrivals))]
+            in_order = iter([found[place] for place in range(len(arrivals))])
+            return [list(islice(in_order, len(group))) for group in groups]
 
         return await writer.transaction(work)
 
@@ -238,51 +226,6 @@ class Store:
 
         landed = await writer.transaction(work)
         return [one.id in landed for one in decisions]
-
-
-async def record_decisions(connection: asyncpg.Connection, bucket: int, decisions: Sequence[Decision]) -> set[UUID]:
-    """Writes decisions of one bucket and what belongs to those that land; returns the ids of the decisions that did.
-
-    One that loses may have landed at an earlier try whose commit broke on the wire. It is asked for after the update:
-    that has waited for an earlier try which was still at its commit.
-    """
-    moves = [(one, one.transition) for one in decisions if one.transition is not None]
-    changes = [Change(bucket, move.after, move.before.lease, one.id, one.at, one.expired_before) for one, move in moves]
-    won = await operations.record(connection, bucket, changes) if changes else set()
-    winners = [(one, move) for one, move in moves if one.operation_id in won]
-    if winners:
-        await journal.add_history(connection, bucket, [_entry(one, move) for one, move in winners])
-    lost = [(one.operation_id, move.after.revision, one.id) for one, move in moves if one.operation_id not in won]
-    already = await journal.written(connection, bucket, lost) if lost else set()
-    landed = [one for one in decisions if one.transition is None or one.operation_id in won | already]
-    ends = [(one.operation_id, one.attempt) for one in landed if one.attempt is not None]
-    if ends:
-        await journal.end_attempts(connection, bucket, ends)
-    # What has landed at an earlier try has its receipt: added again, it would look like another's.
-    receipts = [one.receipt for one in landed if one.receipt is not None and one.operation_id not in already]
-    if receipts:
-        await add_receipts(connection, receipts, decisions[0].at)
-    return {one.id for one in landed}
-
-
-def crashed(operation: Operation, at: datetime) -> AttemptEnd:
-    """The end of the call of a lease that ran out; it gives way to an answer that comes late."""
-    return AttemptEnd(operation.lease, Outcome.CRASHED, None, at)
-
-
-def _entry(decision: Decision, transition: Transition) -> HistoryEntry:
-    before, after = transition.before, transition.after
-    return HistoryEntry(
-        operation_id=after.id,
-        revision=after.revision,
-        transition=decision.id,
-        before=(before.phase, before.status),
-        after=(after.phase, after.status),
-        cause=transition.cause,
-        actor=decision.actor,
-        at=decision.at,
-        note=decision.note,
-    )
 
 
 def _claim_entry(wanted: Claim, claimed: Claimed | Unreadable) -> HistoryEntry:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from app.providers.protocol import Delivery, Provider
+from app.providers.protocol import Delivery, Provider, Signed
 
-__all__ = ["Delivery", "Provider", "known", "names", "provider"]
+__all__ = ["Delivery", "Provider", "Signed", "known", "names", "provider"]
 
 
 @cache

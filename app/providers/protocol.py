@@ -1,37 +1,73 @@
 """What a payment provider is to the rest of the program. Each is one file in this folder with one `PROVIDER`."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import ClassVar
 
-from app.settings import Fields, Source
+from app.saga.model import Json
+from app.settings import Fields, Options, Source
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A webhook whose signature is right. `delivery_id` is what its sender calls it, a hint and no more."""
+    """A webhook whose signature is right, as its headers tell of it: hints, and no more.
+
+    Args:
+        delivery_id: what its sender calls it; None where the body says it, or nothing does.
+        event_type: for those whose bodies do not say it.
+    """
 
     delivery_id: str | None
+    event_type: str | None = None
 
 
-class Provider(Protocol):
-    """One provider. It opens no connection and reads no clock."""
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A webhook as its provider would send it. `body` differs from what was to be signed where it holds the signature."""
 
-    @property
-    def name(self) -> str:
-        """What `provider` in the configuration says."""
-        ...
+    headers: Mapping[str, str]
+    body: bytes
 
-    @property
-    def default_fields(self) -> Fields:
-        """Where its payments have their facts."""
-        ...
 
+class Provider(ABC):
+    """One provider. It opens no connection and reads no clock.
+
+    What has a value here is what most of them do; a provider says where it differs. The expressions are JMESPath.
+    """
+
+    # What `provider` in the configuration says, and where its payments have their facts.
+    name: ClassVar[str]
+    default_fields: ClassVar[Fields]
+
+    # The keys of its own that a source of this provider has.
+    options: ClassVar[type[Options]] = Options
+
+    # The part of the body that the fields are relative to; None: all of it.
+    facts: ClassVar[str | None] = None
+
+    # Over the whole body: what the delivery is called, where no header tells it.
+    event_id: ClassVar[str | None] = None
+
+    # What must be true of those facts, besides the type of the event, for money to have been received; None: nothing.
+    received: ClassVar[str | None] = None
+
+    # Over the whole body: true or "live", false or "test"; None, or anything else: it is not told.
+    mode: ClassVar[str | None] = None
+
+    # How many decimals its amounts have, in those currencies where that is not what ISO 4217 says.
+    exponents: ClassVar[Mapping[str, int]] = MappingProxyType({})
+
+    # The text that it wants for an answer, with 200, whatever became of the event; None: the contract's own.
+    acknowledgement: ClassVar[str | None] = None
+
+    @abstractmethod
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a configured secret, without repeating it; None if it can be used."""
-        ...
 
+    @abstractmethod
     def verify(self, source: Source, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         """Checks the signature over the body's bytes as they came.
 
@@ -41,13 +77,29 @@ class Provider(Protocol):
 
         Raises:
             SignatureInvalid: with what is wrong with it, whatever the headers hold.
+            MalformedBody: the signature is in the body, and that is not JSON.
         """
-        ...
 
-    def sign(self, source: Source, body: bytes, now: datetime, delivery_id: str) -> dict[str, str]:
-        """The headers with which this provider would send the body, signed with the source's first secret.
+    @abstractmethod
+    def sign(self, source: Source, body: bytes, now: datetime, delivery_id: str) -> Signed:
+        """The body as this provider would send it, signed with the source's first secret.
 
         Raises:
             ConfigurationError: the source has no secret.
+            MalformedBody: the signature belongs into the body, which is not one of this provider's.
         """
-        ...
+
+    def event_id_of(self, source: Source) -> str | None:  # noqa: ARG002 - for those whose configuration says it
+        """`event_id`, as it is for a source."""
+        return self.event_id
+
+    def doubt(self, facts: Json) -> str | None:  # noqa: ARG002 - most have none
+        """Why the facts of a payment cannot be believed though they are signed, or None; it is kept for a human."""
+        return None
+
+    def messages(self, body: bytes) -> Sequence[bytes]:
+        """The events that a verified body holds, each a body of its own; one that sends several has an `acknowledgement`.
+
+        Each is read for itself, and all are stored, or none.
+        """
+        return (body,)

@@ -9,13 +9,13 @@ from functools import cache
 
 import jmespath
 
+from app.providers import Delivery, Provider, provider
 from app.providers.currencies import EXPONENTS
 from app.providers.json_body import decode
-from app.providers.protocol import Delivery
-from app.providers.text import id_fault, legible
+from app.providers.text import id_fault, legible, storable
 from app.saga.model import Json
-from app.saga.money import MAXIMUM_AMOUNT, minor_units
-from app.settings import AmountUnit, Fields, Source
+from app.saga.money import MAXIMUM_AMOUNT, minor_units, rescaled
+from app.settings import AmountUnit, Mode, Source
 
 LONGEST_VALUE = 60  # characters of a value that a detail repeats
 
@@ -69,30 +69,57 @@ def parse(body: bytes) -> Json:
 def read(source: Source, delivery: Delivery, body: bytes) -> Reading:
     """What a verified body means to its source. Raises MalformedBody where it is not JSON."""
     decoded = decode(body)
-    event, delivery_id = decoded.value, delivery.delivery_id
+    event, teller = decoded.value, provider(source.provider)
     if not isinstance(event, dict):
-        return Unreadable("the body is no JSON object", None, delivery_id)
+        return Unreadable("the body is no JSON object", None, delivery.delivery_id)
+    delivery_id = delivery.delivery_id or _delivery_id(event, teller.event_id_of(source))
     if decoded.fault is not None:
         return Unreadable(decoded.fault, None, delivery_id)
-    event_type = _value(event, source.fields.event_type)
+    facts = event if teller.facts is None else _value(event, teller.facts)
+    event_type = _value(facts, source.fields.event_type)
+    if event_type is None:
+        event_type = delivery.event_type
     if not isinstance(event_type, str) or not event_type:
         detail = f"event_type ({source.fields.event_type}) {_must_be('text', event_type)}"
         return Unreadable(detail, None, delivery_id)
-    if event_type not in source.fields.payment_events:
+    is_payment = event_type in source.fields.payment_events
+    if not is_payment or not _is_received(facts, teller) or not _is_of(source.mode, event, teller):
         return Ignored(legible(event_type), delivery_id)
-    return _read_payment(source, event, legible(event_type), delivery_id)
+    doubt = teller.doubt(facts)
+    if doubt is not None:
+        return Unreadable(doubt, legible(event_type), delivery_id)
+    return _read_payment(source, facts, legible(event_type), delivery_id)
 
 
-def _read_payment(source: Source, event: Json, event_type: str, delivery_id: str | None) -> Payment | Unreadable:
+def _delivery_id(event: Json, expression: str | None) -> str | None:
+    """The delivery's id in the body: a hint, so that what cannot be one is let go."""
+    value = None if expression is None else _value(event, expression)
+    if type(value) is int:
+        value = str(value)
+    return storable(value) if isinstance(value, str) else None
+
+
+def _is_received(facts: Json, teller: Provider) -> bool:
+    return teller.received is None or _value(facts, teller.received) is True
+
+
+def _is_of(mode: Mode, event: Json, teller: Provider) -> bool:
+    """Whether an event is of a mode; one that does not say its own is of both."""
+    said = None if teller.mode is None else _value(event, teller.mode)
+    other = (False, "false", "test") if mode is Mode.LIVE else (True, "true", "live")
+    return not any(type(said) is type(word) and said == word for word in other)
+
+
+def _read_payment(source: Source, facts: Json, event_type: str, delivery_id: str | None) -> Payment | Unreadable:
     fields = source.fields
     faults: list[str] = []
-    external_id = _id(event, "payment_id", fields.payment_id, faults)
-    order_id = _id(event, "order_id", fields.order_id, faults)
-    currency = _currency(event, fields.currency, faults)
-    amount = _amount(event, fields, currency, faults)
+    external_id = _id(facts, "payment_id", fields.payment_id, faults)
+    order_id = _id(facts, "order_id", fields.order_id, faults)
+    currency = _currency(facts, fields.currency, faults)
+    amount = _amount(facts, source, currency, faults)
     if external_id is None or order_id is None or currency is None or amount is None:
         return Unreadable("; ".join(faults), event_type, delivery_id)
-    occurred_at = _time(_value(event, fields.occurred_at))
+    occurred_at = _time(_value(facts, fields.occurred_at))
     return Payment(external_id, order_id, amount, currency, occurred_at, event_type, delivery_id)
 
 
@@ -155,20 +182,24 @@ def _currency(event: Json, expression: str, faults: list[str]) -> str | None:
     return None
 
 
-def _amount(event: Json, fields: Fields, currency: str | None, faults: list[str]) -> int | None:
-    value = _value(event, fields.amount)
+def _amount(facts: Json, source: Source, currency: str | None, faults: list[str]) -> int | None:
+    """The amount in the minor units of ISO 4217, from what this provider counts in."""
+    fields = source.fields
+    value = _value(facts, fields.amount)
+    kept = EXPONENTS[currency] if currency is not None else None
+    sent = provider(source.provider).exponents.get(currency or "", kept)
     if fields.amount_unit is AmountUnit.MINOR:
         amount = value if type(value) is int else None
         what = f"an integer from 1 to {MAXIMUM_AMOUNT}"
+    elif sent is None:
+        faults.append(f"amount ({fields.amount}) has no meaning without a currency that has a minor unit")
+        return None
     else:
-        exponent = EXPONENTS[currency] if currency is not None else None
-        if exponent is None:
-            faults.append(f"amount ({fields.amount}) has no meaning without a currency that has a minor unit")
-            return None
-        amount = minor_units(value, exponent) if isinstance(value, str) else None
-        what = (
-            f"a decimal string of more than 0, exact in {exponent} decimals, and at most {MAXIMUM_AMOUNT} minor units"
-        )
+        amount = minor_units(value, sent) if isinstance(value, str) else None
+        what = f"a decimal string of more than 0, exact in {sent} decimals, and at most {MAXIMUM_AMOUNT} minor units"
+    if sent is not None and kept is not None and sent != kept:
+        amount = None if amount is None else rescaled(amount, sent, kept)
+        what += f", and a whole number of {currency} in {kept} decimals"
     if amount is not None and 1 <= amount <= MAXIMUM_AMOUNT:
         return amount
     faults.append(f"amount ({fields.amount}) {_must_be(what, value)}")

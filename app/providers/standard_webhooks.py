@@ -8,22 +8,21 @@ earlier than the source's tolerance is refused, and a sender signs anew each tim
 import base64
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from app.errors import ConfigurationError, SignatureInvalid
-from app.providers.protocol import Delivery, Provider
+from app.errors import SignatureInvalid
+from app.providers import mac
+from app.providers.protocol import Delivery, Provider, Signed
 from app.providers.text import storable
 from app.settings import AmountUnit, Fields, Source
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
 _FAMILIES = ("webhook", "svix")
 _PARTS = ("id", "timestamp", "signature")
-_SECONDS = re.compile(r"[0-9]{1,12}")  # twelve digits reach beyond the year 30,000
 
 
-class _StandardWebhooks:
+class _StandardWebhooks(Provider):
     name = "standard-webhooks"
     default_fields = Fields(
         event_type="type",
@@ -46,30 +45,23 @@ class _StandardWebhooks:
     def verify(self, source: Source, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         """Checks id, time and signature. Raises SignatureInvalid."""
         delivery_id, timestamp, signature = _signed_headers(headers)
-        _check_time(timestamp, source, now)
+        mac.check_time(timestamp, source, now)
         if not source.secrets:
             raise SignatureInvalid("the source has no secret to check a signature with")
         given = [item[3:] for item in signature.split(b" ") if item.startswith(b"v1,")]
         if not given:
             raise SignatureInvalid("the signature header has no signature of version v1")
         text = b".".join((delivery_id, timestamp, body))
-        # Bytes with bytes: compared as text, a header with a non-ASCII character would raise instead of being wrong.
-        if not any(
-            hmac.compare_digest(expected, each)
-            for expected in (_signature(secret, text) for secret in source.secrets)
-            for each in given
-        ):
-            raise SignatureInvalid("no signature is by a secret of this source")
+        mac.check((_signature(secret, text) for secret in source.secrets), given)
         return Delivery(storable(delivery_id.decode("latin-1")))
 
-    def sign(self, source: Source, body: bytes, now: datetime, delivery_id: str) -> dict[str, str]:
+    def sign(self, source: Source, body: bytes, now: datetime, delivery_id: str) -> Signed:
         """The three `webhook-*` headers. Raises ConfigurationError where the source has no secret."""
-        if not source.secrets:
-            raise ConfigurationError([f"sources.{source.name}.secrets: there is none to sign with"])
+        secret = mac.signing_secret(source)
         timestamp = str(int(now.timestamp()))
         text = b".".join((delivery_id.encode(), timestamp.encode(), body))
-        signature = "v1," + _signature(source.secrets[0], text).decode()
-        return {"webhook-id": delivery_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
+        signature = "v1," + _signature(secret, text).decode()
+        return Signed({"webhook-id": delivery_id, "webhook-timestamp": timestamp, "webhook-signature": signature}, body)
 
 
 def _key(secret: str) -> bytes:
@@ -84,28 +76,8 @@ def _signature(secret: str, text: bytes) -> bytes:
 def _signed_headers(headers: Mapping[str, str]) -> tuple[bytes, bytes, bytes]:
     """Id, timestamp and signature, all of one family of names, as the bytes that were sent."""
     family = next((name for name in _FAMILIES if f"{name}-signature" in headers), _FAMILIES[0])
-    values = []
-    for part in _PARTS:
-        header = f"{family}-{part}"
-        value = headers.get(header)
-        if not value:
-            raise SignatureInvalid(f"the header {header} is missing or empty")
-        try:
-            values.append(value.encode("latin-1"))
-        except UnicodeEncodeError:
-            raise SignatureInvalid(f"the header {header} has characters that no header can have") from None
-    return values[0], values[1], values[2]
-
-
-def _check_time(timestamp: bytes, source: Source, now: datetime) -> None:
-    form = _SECONDS.fullmatch(timestamp.decode("latin-1"))
-    if form is None:
-        raise SignatureInvalid("the signed time is not a whole number of seconds since 1970")
-    age = now.timestamp() - int(form[0])
-    tolerance = source.tolerance.total_seconds()
-    if abs(age) > tolerance:
-        late = "too old" if age > 0 else "too early"
-        raise SignatureInvalid(f"the signed time is {late}: it is {abs(age):.0f} s off, {tolerance:.0f} s are allowed")
+    delivery_id, timestamp, signature = (mac.header(headers, f"{family}-{part}") for part in _PARTS)
+    return delivery_id, timestamp, signature
 
 
 PROVIDER: Provider = _StandardWebhooks()

@@ -23,3 +23,11 @@ def minor_units(text: str, exponent: int) -> int | None:
     if decimals[exponent:].strip("0"):
         return None
     return int(whole + decimals[:exponent].ljust(exponent, "0"))
+
+
+def rescaled(amount: int, sent: int, kept: int) -> int | None:
+    """An amount in units of `sent` decimals, in units of `kept` decimals; None where it is not exactly one."""
+    if sent <= kept:
+        return amount * int(10 ** (kept - sent))
+    whole, rest = divmod(amount, int(10 ** (sent - kept)))
+    return None if rest else whole

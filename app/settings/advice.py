@@ -26,7 +26,7 @@ def _of_sources(settings: Settings) -> Iterator[str]:
     identities: dict[str, str] = {}
     secrets: dict[str, Source] = {}
     for source in settings.sources.values():
-        if not source.secrets:
+        if not source.secrets and not source.options.suffices:
             yield f"sources.{source.name}.secrets: there is none, so every webhook is refused"
         first = identities.setdefault(source.identity, source.name)
         if first != source.name:

@@ -1,6 +1,6 @@
 """What the configuration says, as frozen values. Every default of `makegood.toml` stands here, and only here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -87,6 +87,33 @@ class Fields:
     occurred_at: str
 
 
+class Mode(StrEnum):
+    """Whether a provider's event tells of real money."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a provider is told beside what all are told: it derives its own, whose fields are the keys of the source.
+
+    A field is a string, an array of strings (`tuple[str, ...]`) or a word (a StrEnum); without a default it is required.
+    """
+
+    def faults(self) -> Iterable[tuple[str, str]]:
+        """(key, sentence) for each thing that is wrong with the values, which are all of the right type.
+
+        The key of one of several is `key[0]`.
+        """
+        return ()
+
+    @property
+    def suffices(self) -> bool:
+        """Whether a signature can be checked with these alone, without a secret."""
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One sender of webhooks.
@@ -96,6 +123,8 @@ class Source:
         secrets: any of them may have signed.
         tolerance: how old or how early a signed timestamp may be.
         identity: what the ids of its operations are made from, whatever the source is called today.
+        mode: events of the other mode are ignored.
+        options: the provider's own.
     """
 
     name: str
@@ -105,6 +134,8 @@ class Source:
     tolerance: timedelta
     identity: str
     fields: Fields
+    mode: Mode = Mode.LIVE
+    options: Options = Options()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, fields
 from datetime import timedelta
-from typing import Protocol
+from enum import StrEnum
+from typing import Any, Protocol, get_type_hints
 
 from app.settings.document import Table
 from app.settings.expressions import expression_fault
-from app.settings.model import AmountUnit, Fields, Source
+from app.settings.model import AmountUnit, Fields, Mode, Options, Source
 
 DEFAULT_TOLERANCE = timedelta(minutes=5)
 _LONGEST_IDENTITY = 255
@@ -21,6 +23,11 @@ class Scheme(Protocol):
     @property
     def default_fields(self) -> Fields:
         """Where this provider's payments have their facts."""
+        ...
+
+    @property
+    def options(self) -> type[Options]:
+        """The keys of its own that its sources have."""
         ...
 
     def secret_fault(self, secret: str) -> str | None:
@@ -49,7 +56,37 @@ def read_source(name: str, table: Table, schemes: Mapping[str, Scheme], sagas: C
         tolerance=table.duration("tolerance", DEFAULT_TOLERANCE),
         identity=table.text("identity", name, _identity_fault),
         fields=_read_fields(table.table("fields"), scheme.default_fields if scheme else _UNKNOWN_FIELDS),
+        mode=table.word("mode", Mode, Mode.LIVE),
+        options=_read_options(table, scheme.options) if scheme else _no_options(table, schemes),
     )
+
+
+def _read_options(table: Table, kind: type[Options]) -> Options:
+    """The provider's own keys, by the types of the fields of its options."""
+    faults = len(table.document.faults)
+    types = get_type_hints(kind)
+    options = kind(**{field.name: _option(table, field, types[field.name]) for field in fields(kind)})
+    if len(table.document.faults) == faults:  # else some of them are stand-ins
+        for key, sentence in options.faults():
+            table.document.fault(f"{table.path}.{key}", sentence)
+    return options
+
+
+def _option(table: Table, field: Field[Any], kind: Any) -> str | tuple[str, ...]:
+    default = None if field.default is MISSING else field.default
+    if kind is str:
+        return table.text(field.name, default)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        word: StrEnum = table.word(field.name, kind, default)
+        return word
+    return table.texts(field.name, default or ())
+
+
+def _no_options(table: Table, schemes: Mapping[str, Scheme]) -> Options:
+    """Of a provider that there is not, no key is known to be wrong."""
+    for scheme in schemes.values():
+        table.know(*(field.name for field in fields(scheme.options)))
+    return Options()
 
 
 def _identity_fault(identity: str) -> str | None:

@@ -6,9 +6,9 @@ from datetime import timedelta
 from uuid import uuid4
 
 from app.agents import Exchange, run_local
+from app.db.decisions import Decision
 from app.db.journal import AttemptEnd
 from app.db.local import LocalTransaction, OrderBusy, RolledBack
-from app.db.store import Decision
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance
 from app.saga.definition import LocalCall

@@ -10,8 +10,9 @@ import random
 from datetime import timedelta
 
 from app.clock import Clock
+from app.db.decisions import crashed
 from app.db.sagas import Sagas
-from app.db.store import Store, crashed
+from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
 from app.saga import advance

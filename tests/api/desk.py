@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -96,10 +96,10 @@ class Desk:
             "/webhooks/shop", content=body, headers={**self.signed(body, delivery_id), **(headers or {})}
         )
 
-    def signed(self, body: bytes, delivery_id: str = "msg_1") -> dict[str, str]:
+    def signed(self, body: bytes, delivery_id: str = "msg_1") -> Mapping[str, str]:
         """The headers that sign a body."""
         source = self.context.settings.sources["shop"]
-        return providers.provider(source.provider).sign(source, body, self.clock.wall(), delivery_id)
+        return providers.provider(source.provider).sign(source, body, self.clock.wall(), delivery_id).headers
 
     async def pay(self, external_id: str = "pay_1", **data: Any) -> str:
         """A payment that is told of; the id of its operation. The clock goes on, so that the next one is newer."""

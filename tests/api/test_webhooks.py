@@ -191,7 +191,7 @@ async def test_nothing_is_acknowledged_while_the_database_is_away(desk: Desk, mo
     async def away(*_: object) -> None:
         raise DatabaseUnavailable("password of the database: hunter2")
 
-    monkeypatch.setattr(desk.context.intake, "receive", away)
+    monkeypatch.setattr(desk.context.intake, "receive_all", away)
     answer = await desk.deliver(desk.payment())
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
@@ -200,7 +200,7 @@ async def test_nothing_is_acknowledged_while_the_database_is_away(desk: Desk, mo
 
 async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 42: a request that is cancelled in the middle of its commit takes the commit with it."""
-    receive = desk.context.intake.receive
+    receive = desk.context.intake.receive_all
     begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slow(*arguments: Any) -> Any:
@@ -210,7 +210,7 @@ async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, mo
         ended.set()
         return receipt
 
-    monkeypatch.setattr(desk.context.intake, "receive", slow)
+    monkeypatch.setattr(desk.context.intake, "receive_all", slow)
     request = asyncio.create_task(desk.deliver(desk.payment("pay_1")))
     await asyncio.wait_for(begun.wait(), 5)
     request.cancel()
@@ -245,13 +245,13 @@ def test_an_invalid_trace_is_none(given: str) -> None:
 async def test_too_many_at_once_are_turned_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Overload is shed before memory grows: whoever has no room gets 503, and the room is given back."""
     go_on = asyncio.Event()
-    receive = desk.context.intake.receive
+    receive = desk.context.intake.receive_all
 
     async def slow(*arguments: Any) -> Any:
         await go_on.wait()
         return await receive(*arguments)
 
-    monkeypatch.setattr(desk.context.intake, "receive", slow)
+    monkeypatch.setattr(desk.context.intake, "receive_all", slow)
     desk.app.state.webhooks = Webhooks(Room(most_requests=3))
     requests = [asyncio.create_task(desk.deliver(desk.payment(f"pay_{n}"), f"msg_{n}")) for n in range(5)]
     done, _ = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED, timeout=5)

@@ -9,9 +9,11 @@ import pytest
 from app.cli.configuration import configured
 from app.cli.webhooks import url_of
 from app.clock import DatabaseClock
-from app.providers import provider
+from app.providers import Signed, names, provider
+from app.providers.reading import Payment
 from app.settings import Server
 from tests.cli.conftest import Makegood, Service
+from tests.providers.stages import ROOT, configuration_of, hear
 
 BODY = b'{"type":  "payment.received"}\n'
 
@@ -48,6 +50,45 @@ def test_send_posts_the_signed_file(makegood: Makegood, config: Path, payment: P
     assert (said.status, said.out, said.err) == (0, '{"status": "accepted"}\n', "202 Accepted\n")
     assert service.asked[0].body == BODY
     assert accepted_id(config, service.asked[0].headers)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_sample_is_signed_and_sent_for_every_provider(
+    makegood: Makegood, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What is printed, and what is posted, is a payment to the provider's source; also where the body is signed."""
+    text, environ = configuration_of(name)
+    for variable, value in environ.items():
+        monkeypatch.setenv(variable, value)
+    path = tmp_path / "makegood.toml"
+    path.write_text(text, encoding="utf-8")
+    (source,) = configured(path, environ).sources.values()
+    service.answer("POST", f"/webhooks/{source.name}", (202, {"status": "accepted"}))
+    sample = ROOT / "samples" / f"{name}.json"
+    arguments = ["--config", str(path), "--source", source.name, str(sample)]
+    assert makegood("webhook", "send", *arguments).status == 0
+    [posted] = service.asked
+    said = makegood("webhook", "sign", *arguments)
+    assert said.status == 0
+    headers = dict(line.split(": ", 1) for line in said.out.splitlines()) if posted.body == sample.read_bytes() else {}
+    printed = (headers, posted.body if headers else said.out.encode())
+    for given, body in ((posted.headers, posted.body), printed):
+        sent = Signed({header.lower(): value for header, value in given.items()}, body)
+        [reading] = hear(source, sent, DatabaseClock().wall())
+        assert isinstance(reading, Payment)
+
+
+def test_a_body_that_cannot_hold_its_signature_is_a_mistake(
+    makegood: Makegood, tmp_path: Path, payment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, environ = configuration_of("adyen")
+    for variable, value in environ.items():
+        monkeypatch.setenv(variable, value)
+    path = tmp_path / "makegood.toml"
+    path.write_text(text, encoding="utf-8")
+    said = makegood("webhook", "sign", "--config", str(path), "--source", "adyen", str(payment))
+    assert said.status != 0
+    assert "notificationItems" in said.err
 
 
 def test_url_option_goes_before_the_environment(

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from app.db.decisions import crashed
 from app.db.journal import AttemptEnd
-from app.db.store import Store, crashed
+from app.db.store import Store
 from app.saga import advance
 from app.saga.model import Outcome
 from app.saga.signals import CancelRequested, LeaseExpired

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -192,8 +192,8 @@ async def world_of(folder: Path, database_url: str) -> AsyncIterator[World]:
     signer = provider("standard-webhooks")
     async with httpx.AsyncClient(timeout=30) as client:
 
-        def sign(body: bytes, delivery_id: str) -> dict[str, str]:
-            return signer.sign(SOURCE[0], body, datetime.now(UTC), delivery_id)
+        def sign(body: bytes, delivery_id: str) -> Mapping[str, str]:
+            return signer.sign(SOURCE[0], body, datetime.now(UTC), delivery_id).headers
 
         psp = PaymentProvider(sign, lambda: datetime.now(UTC), client, redeliver_after=0.05, patience=3.0)
         async with listening(psp.app) as psp_url, listening(supplier.app) as supplier_url:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.saga.money import minor_units
+from app.saga.money import minor_units, rescaled
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,26 @@ def test_what_is_not_exact_is_no_amount(text: str) -> None:
 @given(st.integers(min_value=0, max_value=2**70), st.integers(min_value=0, max_value=4))
 def test_the_way_there_and_back_loses_nothing(amount: int, exponent: int) -> None:
     assert minor_units(f"{Decimal(amount).scaleb(-exponent):f}", exponent) == amount
+
+
+@pytest.mark.parametrize(
+    ("amount", "sent", "kept", "found"),
+    [
+        (100000, 2, 0, 1000),
+        (100050, 2, 0, None),
+        (1000, 0, 2, 100000),
+        (1999, 2, 2, 1999),
+        (10, 2, 3, 100),
+        (0, 3, 0, 0),
+        (2**63, 0, 2, 2**63 * 100),
+    ],
+)
+def test_an_amount_of_other_decimals_is_exact_or_none(amount: int, sent: int, kept: int, found: int | None) -> None:
+    assert rescaled(amount, sent, kept) == found
+
+
+@given(amount=st.integers(0, 2**63), fewer=st.integers(0, 4), more=st.integers(0, 4))
+def test_decimals_that_are_added_can_be_taken_away_again(amount: int, fewer: int, more: int) -> None:
+    up = rescaled(amount, fewer, fewer + more)
+    assert up is not None
+    assert rescaled(up, fewer + more, fewer) == amount

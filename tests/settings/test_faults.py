@@ -74,8 +74,8 @@ def test_the_services_own_tables_are_checked(load_text: Load, text: str, fault: 
     [
         (
             '"standard-webhooks"',
-            '"stripe"',
-            'sources.shop.provider: no provider named "stripe"; there are: standard-webhooks',
+            '"strype"',
+            'sources.shop.provider: no provider named "strype"; there are: adyen, hmac, mollie, paypal, razorpay, shopify, square, standard-webhooks, stripe',
         ),
         ('saga = "purchase"', 'saga = "purchas"', 'sources.shop.saga: no saga named "purchas"'),
         ('saga = "purchase"', "", "sources.shop.saga: is required"),

@@ -48,7 +48,7 @@ class Stage:
 def sign(settings: Settings, body: bytes, delivery_id: str) -> Mapping[str, str]:
     """The headers with which the payment provider signs, now. Both sources of the demo have the same secret."""
     source = settings.sources["shop"]
-    return providers.provider(source.provider).sign(source, body, DatabaseClock().wall(), delivery_id)
+    return providers.provider(source.provider).sign(source, body, DatabaseClock().wall(), delivery_id).headers
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,57 @@
+"""Mollie's next-generation webhooks: `X-Mollie-Signature: sha256=<hex>`, HMAC-SHA256 over the body; the prefix may be absent.
+
+The event holds the payment, or, as a simple event, no more than its id: that one says no amount, and is kept as
+unprocessable. Where the body is the payment itself, its resource and status are the type of the event. The classic
+webhook, a form with an id, is not signed at all, and so refused.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+
+from app.providers import mac
+from app.providers.protocol import Delivery, Provider, Signed
+from app.settings import AmountUnit, Fields, Source
+
+_HEADER = "x-mollie-signature"
+_PREFIX = b"sha256="
+_ENTITY = "_embedded.entity"
+
+
+class _Mollie(Provider):
+    name = "mollie"
+    default_fields = Fields(
+        event_type="type || join('.', [resource, status])",
+        payment_events=frozenset({"payment.paid"}),
+        payment_id="entityId || id",
+        order_id=f"{_ENTITY}.metadata.order_id || metadata.order_id",
+        amount=f"{_ENTITY}.amount.value || amount.value",
+        amount_unit=AmountUnit.MAJOR,
+        currency=f"{_ENTITY}.amount.currency || amount.currency",
+        occurred_at=f"{_ENTITY}.paidAt || paidAt || createdAt",
+    )
+    mode = f"{_ENTITY}.mode || mode"
+    event_id = "resource == 'event' && id || null"  # a payment's own id is no event's
+
+    def secret_fault(self, secret: str) -> str | None:
+        """What is wrong with a secret, or None."""
+        return mac.text_secret_fault(secret)
+
+    def verify(self, source: Source, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:  # noqa: ARG002 - no time is signed
+        """Checks the signature. Raises SignatureInvalid."""
+        given = mac.header(headers, _HEADER).removeprefix(_PREFIX)
+        mac.check((_signature(key, body) for key in mac.keys(source)), [given])
+        return Delivery(None)
+
+    def sign(self, source: Source, body: bytes, now: datetime, delivery_id: str) -> Signed:  # noqa: ARG002 - the body has it
+        """The header. Raises ConfigurationError where the source has no secret."""
+        signature = _PREFIX + _signature(mac.signing_secret(source).encode(), body)
+        return Signed({"X-Mollie-Signature": signature.decode()}, body)
+
+
+def _signature(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, body, hashlib.sha256).hex().encode()
+
+
+PROVIDER: Provider = _Mollie()
