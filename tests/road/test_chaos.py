@@ -35,7 +35,7 @@ MANNERS = (
     "-flight-unreturnable-hotel-refused",
     "-hotel-refused-refund-lost",
 )
-ROUNDS = 12
+ROUNDS = 8
 PAYMENTS_A_ROUND = 4
 
 
