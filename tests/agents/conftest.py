@@ -12,7 +12,18 @@ except ImportError:  # not on Windows
 else:
     LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": new_uvloop}
 
-ON_EACH_LOOP = frozenset({"test_http.py", "test_transport.py", "test_tls.py"})
+ON_EACH_LOOP = frozenset(
+    {
+        "test_connection.py",
+        "test_connections_at_rest.py",
+        "test_http.py",
+        "test_http_unknown.py",
+        "test_http_unsent.py",
+        "test_never_twice.py",
+        "test_tls.py",
+        "test_transport.py",
+    }
+)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
