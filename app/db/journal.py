@@ -23,7 +23,7 @@ SELECT h.operation_id
   FROM history AS h
   JOIN unnest($2::uuid[], $3::int[], $4::uuid[]) AS t(id, revision, transition)
     ON h.operation_id = t.id AND h.revision = t.revision AND h.transition = t.transition
- WHERE h.bucket = $1
+ WHERE h.bucket = $1 AND h.operation_id = ANY ($2)
 """
 
 OPEN_ATTEMPTS = """
@@ -39,7 +39,7 @@ END_ATTEMPTS = """
 UPDATE attempts AS a
    SET outcome = t.outcome, response = t.response::json, finished_at = t.at
   FROM unnest($2::uuid[], $3::int[], $4::text[], $5::text[], $6::timestamptz[]) AS t(id, lease, outcome, response, at)
- WHERE a.bucket = $1 AND a.operation_id = t.id AND a.lease = t.lease
+ WHERE a.bucket = $1 AND a.operation_id = ANY ($2) AND a.operation_id = t.id AND a.lease = t.lease
    AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND t.outcome <> 'crashed'))
 """
 

@@ -19,6 +19,9 @@ from app.saga.model import Operation, Phase, Status
 
 logger = logging.getLogger(__name__)
 
+# The ids are said twice, here and in what is recorded: as the join's condition, and as an array. A statement keeps the
+# plan that it was given while its table was empty, until that table is first analysed; from the join alone that plan
+# would be to read the whole bucket.
 CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT id, status
@@ -32,7 +35,7 @@ UPDATE operations AS o
    SET status = 'processing', attempt = o.attempt + 1, lease = o.lease + 1, revision = o.revision + 1,
        next_run_at = NULL, complete_by = $4, leased_until = $4, locked_by = $5, transition = $6, updated_at = $2
   FROM due
- WHERE o.bucket = $1 AND o.id = due.id
+ WHERE o.bucket = $1 AND o.id = ANY (ARRAY(SELECT id FROM due)) AND o.id = due.id
 RETURNING o.*, due.status AS from_status
 """
 
@@ -70,7 +73,7 @@ UPDATE operations AS o
        AS t(id, revision, lease, phase, status, reason, held_reason, step, action, attempt, next_run_at, complete_by,
             locked_by, deadline, cancel_requested_at, last_error, steps, transition, at, finished_at, expired_before,
             last_run_at)
- WHERE o.bucket = $1 AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
+ WHERE o.bucket = $1 AND o.id = ANY ($2) AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
    AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
    AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
 RETURNING o.id
