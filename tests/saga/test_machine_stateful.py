@@ -5,17 +5,15 @@ the truth: what they settle by hand they have looked up, or done themselves.
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import timedelta
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from app.errors import NotAllowed
-from app.saga import Sending, advance, prepare
-from app.saga.definition import Limits, LocalCall, Saga, Step
-from app.saga.model import CLAIMABLE, SETTLED, Action, Operation, Phase, Status, StepStatus, Transition
+from app.saga import prepare
+from app.saga.definition import Limits, LocalCall, Step
+from app.saga.model import CLAIMABLE, SETTLED, Action, Phase, Status, StepStatus, Transition
 from app.saga.signals import (
     Answer,
     CancelRequested,
@@ -25,11 +23,11 @@ from app.saga.signals import (
     LeaseExpired,
     Resolved,
     RetryRequested,
-    Signal,
     StepResolved,
 )
 from app.saga.why import why
-from tests.saga.agents import Agents, Message, assert_laws, assert_may_be_sent, opened
+from tests.saga.agents import assert_laws, assert_may_be_sent, opened
+from tests.saga.payment import Fate, Payment
 from tests.saga.stage import (
     DAY,
     HOUR,
@@ -37,11 +35,9 @@ from tests.saga.stage import (
     MINUTE,
     NOON,
     SECOND,
-    absent,
     assert_row_rules,
     claimed,
     created,
-    found,
     rejected,
     saga_of,
     step,
@@ -62,7 +58,6 @@ WAITS = (SECOND, SECOND, 10 * SECOND, 10 * SECOND, 5 * MINUTE, HOUR, DAY)
 # Claims after which an operation with agents that answer must have come to rest: all attempts of all calls, and more.
 ENOUGH = 400
 
-Fate = Literal["lost", "reached", "under way"]
 FATES: tuple[Fate, ...] = ("lost", "reached", "under way")
 
 
@@ -81,12 +76,8 @@ def steps(draw: st.DrawFn, number: int) -> Step:
     )
 
 
-class OnePayment(RuleBasedStateMachine):
+class OnePayment(Payment):
     """One operation, its agents and everyone who may touch it."""
-
-    saga: Saga
-    operation: Operation
-    agents: Agents
 
     @initialize(data=st.data(), count=st.integers(1, 4), limits=st.sampled_from(LIMITS))
     def begin(self, data: st.DataObject, count: int, limits: Limits) -> None:
@@ -100,7 +91,7 @@ class OnePayment(RuleBasedStateMachine):
         self.now = NOON
         self.operation = created(self.saga)
         self.agents = opened(self.saga)
-        self.sending: Sending | None = None
+        self.sending = None
         self.late: list[LateAnswer] = []
 
     # --- the worker ---
@@ -275,58 +266,6 @@ class OnePayment(RuleBasedStateMachine):
                 self.claim(calls=True)
             self.the_laws_hold()
         assert self.operation.status in SETTLED
-
-    # --- how it is done ---
-
-    @property
-    def limits(self) -> Limits:
-        return self.saga.limits["psp"]
-
-    def call_out(self) -> Sending:
-        assert self.sending is not None
-        return self.sending
-
-    def message(self, sending: Sending, *, busy: bool = False) -> Message:
-        sent = sending.operation.last_run_at
-        assert sent is not None
-        return Message(self.saga.index(sending.step), sending.action, sent + self.limits.in_flight, busy)
-
-    def arrival(self, sending: Sending) -> tuple[Agents, Answer]:
-        """What comes of a call when it arrives and is answered."""
-        place, sent = self.saga.index(sending.step), sending.operation.last_run_at
-        assert sent is not None
-        if sending.action is Action.LOOKUP:
-            return self.agents, found() if self.agents.books[place].live else absent()
-        return self.agents.arrive(place, sending.action, sent, self.limits)
-
-    def happen(self, sending: Sending, fate: Fate) -> Answer:
-        """A call meets its fate; returns what would be answered if it arrived."""
-        reached, answer = self.arrival(sending)
-        if fate == "reached":
-            self.agents = reached
-        elif fate == "under way":
-            self.agents = self.agents.sent(self.message(sending)).at(self.now)
-        return answer
-
-    def pass_to(self, time: datetime) -> None:
-        self.now = max(self.now, time)
-        self.agents = self.agents.at(self.now)
-
-    def tell(self, signal: Signal, jitter: float = 1.0) -> None:
-        """Something happens; what is not allowed changes nothing."""
-        try:
-            transition = advance(self.saga, self.operation, signal, self.now, jitter)
-        except NotAllowed:
-            return
-        if transition is not None:
-            self.land(transition)
-
-    def land(self, transition: Transition) -> None:
-        before, after = transition.before, transition.after
-        assert before is self.operation
-        assert after.revision == before.revision + 1
-        assert (before.phase, after.phase) != (Phase.REFUND, Phase.PURCHASE), "there is no way back"
-        self.operation = after
 
 
 TestOnePayment = OnePayment.TestCase
