@@ -11,9 +11,11 @@ CASES = {
     "claim": (operations.CLAIM, "smallint, timestamptz, int, timestamptz, text, uuid"),
     "record": (
         operations.RECORD,
-        "smallint, uuid[], int[], int[], text[], text[], text[], text[], text[], text[], int[], timestamptz[],"
-        " timestamptz[], text[], timestamptz[], timestamptz[], text[], text[], uuid[], timestamptz[], timestamptz[],"
-        " timestamptz[], timestamptz[]",
+        (
+            "smallint, uuid[], int[], int[], text[], text[], text[], text[], text[], text[], int[], timestamptz[],"
+            " timestamptz[], text[], timestamptz[], timestamptz[], text[], text[], uuid[], timestamptz[], timestamptz[],"
+            " timestamptz[], timestamptz[]"
+        ),
     ),
     "end_attempts": (journal.END_ATTEMPTS, "smallint, uuid[], int[], text[], text[], timestamptz[]"),
     "written": (journal.WRITTEN, "smallint, uuid[], int[], uuid[]"),
