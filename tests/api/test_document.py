@@ -50,7 +50,7 @@ def test_the_committed_document_is_the_one_that_is_made() -> None:
     assert kept == document()
 
 
-def exactly(model: type[BaseModel], value: Any) -> None:
+def assert_exactly(model: type[BaseModel], value: Any) -> None:
     """Every field of the value is described, and none is missing, all the way down."""
     described = {field.alias or name: field for name, field in model.model_fields.items()}
     assert value.keys() == described.keys(), model
@@ -60,7 +60,7 @@ def exactly(model: type[BaseModel], value: Any) -> None:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 for part in value[name] if isinstance(value[name], list) else [value[name]]:
                     if part is not None:
-                        exactly(kind, part)
+                        assert_exactly(kind, part)
 
 
 async def test_what_goes_out_is_what_is_described(desk: Desk) -> None:
@@ -75,7 +75,7 @@ async def test_what_goes_out_is_what_is_described(desk: Desk) -> None:
         ("/livez", schemas.Alive),
         ("/readyz", schemas.Alive),
     ):
-        exactly(model, (await desk.client.get(path)).json())
+        assert_exactly(model, (await desk.client.get(path)).json())
 
 
 async def test_the_document_and_the_reference_are_served(stranger: httpx.AsyncClient) -> None:

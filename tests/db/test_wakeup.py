@@ -127,9 +127,10 @@ async def test_a_silent_connection_is_tried_now_and_then(
     await started()
     watcher: asyncpg.Connection[Any] = await asyncpg.connect(database_url)
     async with asyncio.timeout(LONG):
-        while "SELECT 1" not in await queries(watcher):
+        while "SELECT 1" not in (seen := await queries(watcher)):
             await asyncio.sleep(0.01)
     await watcher.close()
+    assert "SELECT 1" in seen
 
 
 async def queries(watcher: "asyncpg.Connection[Any]") -> set[str]:
