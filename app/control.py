@@ -34,7 +34,6 @@ CANCELLABLE = frozenset({Status.PENDING, Status.PROCESSING, Status.ERROR, Status
 # An operator's wish takes effect at once: no part of its decision waits, so there is nothing to spread.
 NO_JITTER = 0.0
 
-Allows = Callable[[Operation], bool]
 Answer = Callable[[Saga, Operation], OperatorReceipt]
 
 

@@ -53,7 +53,6 @@ class LocalTransaction:
 
     connection: asyncpg.Connection
     buckets: int
-    decision: Decision | None = None
 
     async def record(self, decision: Decision) -> None:
         """Writes the decision in the same transaction.
@@ -61,7 +60,6 @@ class LocalTransaction:
         Raises:
             RolledBack: the operation is no longer the one it was made on.
         """
-        self.decision = decision
         bucket = bucket_of(decision.operation_id, self.buckets)
         if not await record_decisions(self.connection, bucket, [decision]):
             raise RolledBack("the operation has changed while the step ran")

@@ -9,7 +9,7 @@ from datetime import datetime
 from app.saga.definition import Saga, Step
 from app.saga.evidence import answered, with_step
 from app.saga.model import Action, HeldReason, LastError, Operation, Outcome, Status, StepState, StepStatus
-from app.saga.retry import retry_at, settled_at
+from app.saga.retry import again, released, retry_at, settled_at
 from app.saga.signals import Answer, StepDone, StepRejected, StepUnavailable, StepUnknown
 
 NEEDS_UNDO = frozenset({StepStatus.DONE, StepStatus.UNKNOWN, StepStatus.UNDO_FAILED})
@@ -31,7 +31,7 @@ def compensate(saga: Saga, operation: Operation, now: datetime) -> Operation:
     overtake it, find nothing, and leave a late purchase behind.
     """
     step = next_undo(saga, operation)
-    free = replace(operation, complete_by=None, locked_by=None, held_reason=None, action=Action.UNDO, attempt=0)
+    free = replace(released(operation), held_reason=None, action=Action.UNDO, attempt=0)
     if step is None:
         return replace(free, status=Status.REFUNDED, next_run_at=None, finished_at=now)
     if step.undo is None:
@@ -71,14 +71,7 @@ def undo_answered(saga: Saga, operation: Operation, answer: Answer, now: datetim
     if operation.attempt >= policy.maximum_attempts or now >= operation.deadline:
         return hold(after, HeldReason.UNDO_EXHAUSTED)
     asked = answer.retry_at if isinstance(answer, StepUnavailable | StepUnknown) else None
-    at = retry_at(policy, operation.attempt, now, jitter, asked)
-    return replace(
-        after,
-        status=Status.ERROR,
-        next_run_at=min(at, operation.deadline),
-        complete_by=None,
-        locked_by=None,
-    )
+    return again(after, retry_at(policy, operation.attempt, now, jitter, asked))
 
 
 def hold(operation: Operation, reason: HeldReason) -> Operation:
@@ -89,12 +82,10 @@ def hold(operation: Operation, reason: HeldReason) -> Operation:
     failed = tried and state.status in NEEDS_UNDO
     held = with_step(operation, state.name, status=StepStatus.UNDO_FAILED) if failed else operation
     return replace(
-        held,
+        released(held),
         status=Status.HELD,
         held_reason=reason,
         next_run_at=None,
-        complete_by=None,
-        locked_by=None,
         finished_at=None,
     )
 

@@ -7,7 +7,7 @@ from app.saga.compensate import compensate
 from app.saga.definition import Saga
 from app.saga.evidence import answered, given_up, with_step
 from app.saga.model import Action, LastError, Operation, Phase, Reason, Status, StepState, StepStatus
-from app.saga.retry import retry_at, settled_at
+from app.saga.retry import again, released, retry_at, settled_at
 from app.saga.signals import (
     Answer,
     Found,
@@ -86,7 +86,7 @@ def do_answered(saga: Saga, operation: Operation, answer: Answer, now: datetime,
     policy = saga.steps[saga.index(state.name)].retry
     if operation.attempt >= policy.maximum_attempts:
         return evidence_needed(saga, after, now)
-    return _again(after, retry_at(policy, operation.attempt, now, jitter, _asked(answer)))
+    return again(after, retry_at(policy, operation.attempt, now, jitter, _asked(answer)))
 
 
 def lookup_answered(
@@ -111,7 +111,7 @@ def lookup_answered(
     in_vain = no_more_to_learn(operation, state)
     if stop_reason(operation, now) or in_vain or operation.attempt >= policy.maximum_attempts:
         return turn(saga, unclear, reason, now)
-    return _again(unclear, retry_at(policy, operation.attempt, now, jitter, answer.retry_at))
+    return again(unclear, retry_at(policy, operation.attempt, now, jitter, answer.retry_at))
 
 
 def no_more_to_learn(operation: Operation, state: StepState) -> bool:
@@ -142,11 +142,6 @@ def evidence_needed(saga: Saga, operation: Operation, now: datetime) -> Operatio
     )
 
 
-def released(operation: Operation) -> Operation:
-    """The operation without its claim."""
-    return replace(operation, complete_by=None, locked_by=None)
-
-
 def _turn_reason(operation: Operation, now: datetime) -> Reason:
     if operation.cancel_requested_at is not None:
         return Reason.CANCELLED
@@ -159,10 +154,6 @@ def _done(saga: Saga, operation: Operation, now: datetime) -> Operation:
     """The present step is done. After a cancel or the deadline what it brought is undone, also the last step's."""
     reason = stop_reason(operation, now)
     return turn(saga, operation, reason, now) if reason else advance_to_next(operation, now)
-
-
-def _again(operation: Operation, at: datetime) -> Operation:
-    return replace(released(operation), status=Status.ERROR, next_run_at=min(at, operation.deadline))
 
 
 def _error(answer: Answer) -> LastError | None:

@@ -37,6 +37,7 @@ from app.saga.model import (
     Transition,
 )
 from app.saga.operator import cancel, resolve, resolve_step, retry
+from app.saga.retry import released
 from app.saga.signals import (
     Answer,
     CancelRequested,
@@ -145,12 +146,10 @@ def _deferred(saga: Saga, operation: Operation, signal: Deferred, now: datetime)
         return turn(saga, operation, reason, now)
     attempt = operation.attempt - 1
     return replace(
-        operation,
+        released(operation),
         status=Status.ERROR if attempt else Status.PENDING,
         attempt=attempt,
         next_run_at=min(max(signal.until, now), operation.deadline),
-        complete_by=None,
-        locked_by=None,
     )
 
 

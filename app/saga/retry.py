@@ -1,9 +1,10 @@
 """When a call is made again: pure functions of the attempt, the time and a random number that is given."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.saga.definition import Limits, RetryPolicy
-from app.saga.model import Sendings
+from app.saga.model import Operation, Sendings, Status
 
 
 def interval(policy: RetryPolicy, attempt: int) -> timedelta:
@@ -28,6 +29,16 @@ def retry_at(policy: RetryPolicy, attempt: int, now: datetime, jitter: float, as
     """
     wait = interval(policy, attempt) * (0.5 + jitter / 2)
     return max(now + wait, asked) if asked else now + wait
+
+
+def released(operation: Operation) -> Operation:
+    """The operation without its claim."""
+    return replace(operation, complete_by=None, locked_by=None)
+
+
+def again(operation: Operation, at: datetime) -> Operation:
+    """The operation after a failure, to run again at `at`, at its deadline at the latest."""
+    return replace(released(operation), status=Status.ERROR, next_run_at=min(at, operation.deadline))
 
 
 def key_expired(sendings: Sendings, limits: Limits, now: datetime) -> bool:
