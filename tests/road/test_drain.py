@@ -21,11 +21,14 @@ CONFIG: dict[str, Any] = {"lease": "1s", "timeout": "20s"}
 
 
 async def refuses(url: str) -> bool:
-    """Whether a server takes no connection any more, or says that it is not ready."""
+    """Whether a server takes no connection any more, or says that it is not ready.
+
+    A connection that lies in the queue of a socket while it is closed is reset: it was taken by nobody.
+    """
     async with httpx.AsyncClient() as client:
         try:
             return (await client.get(f"{url}/readyz")).status_code == 503
-        except httpx.ConnectError:
+        except httpx.TransportError:
             return True
 
 
