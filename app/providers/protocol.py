@@ -7,6 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar
 
+from app.providers.refunds import Payments, RefundNews, Refunds
 from app.saga.model import Json
 from app.settings import Fields, Options, Source
 
@@ -63,6 +64,10 @@ class Provider(ABC):
     # The text that it wants for an answer, with 200, whatever became of the event; None: the contract's own.
     acknowledgement: ClassVar[str | None] = None
 
+    # How it gives money back, and how its payments are read; None where it cannot be asked.
+    refunds: ClassVar[Refunds | None] = None
+    payments: ClassVar[Payments | None] = None
+
     @abstractmethod
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a configured secret, without repeating it; None if it can be used."""
@@ -96,6 +101,14 @@ class Provider(ABC):
     def doubt(self, facts: Json) -> str | None:  # noqa: ARG002 - most have none
         """Why the facts of a payment cannot be believed though they are signed, or None; it is kept for a human."""
         return None
+
+    def refund_news(self, source: Source, event: Json) -> Sequence[RefundNews]:  # noqa: ARG002 - some tell of none
+        """What one message tells of refunds and disputes, ours and others'; one that tells of none gives none.
+
+        Args:
+            event: the JSON of one of `messages`; of any shape.
+        """
+        return ()
 
     def messages(self, body: bytes) -> Sequence[bytes]:
         """The events that a verified body holds, each a body of its own; one that sends several has an `acknowledgement`.
