@@ -26,10 +26,10 @@ import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from app.providers.refunds import Answered, Question
+from app.providers.refunds import Answered, Question, RefundStatus
 from app.sandbox.desk import Hold
 from app.sandbox.server import drop, listening
-from tests.fakes.ledger import Captured, Ledger
+from tests.fakes.ledger import Captured, Given, Ledger
 
 
 class Kind(StrEnum):
@@ -128,6 +128,8 @@ class Fake(ABC):
         self.now = now
         self.ledger = Ledger()
         self.asked: list[Asked] = []
+        # What a refund is when it is made; a test settles it later by the ledger.
+        self.outcome = RefundStatus.SUCCEEDED
         self.key_lifetime = self.lifetime if key_lifetime is None else key_lifetime
         self._numbers = itertools.count(1)
         self._faults: defaultdict[Kind, deque[Fault]] = defaultdict(deque)
@@ -145,6 +147,12 @@ class Fake(ABC):
     def capture(self, order_id: str, amount: int, currency: str = "EUR") -> Captured:
         """Takes a payment, in the provider's own unit; nobody is told."""
         return self.ledger.capture(Captured(self.fresh(self.payment_prefix), amount, currency, self.now(), order_id))
+
+    def give_by_hand(
+        self, payment: Captured, amount: int, status: RefundStatus = RefundStatus.SUCCEEDED, key: str | None = None
+    ) -> Given:
+        """A refund that nobody asked the API for, such as one made in the provider's dashboard."""
+        return self.ledger.give(Given(self.fresh(self.refund_prefix), payment.id, amount, status, self.now(), key))
 
     def forget_keys(self) -> None:
         """Forgets every key at once."""
@@ -166,7 +174,8 @@ class Fake(ABC):
 
     # --- what a provider says ---
 
-    payment_prefix: ClassVar[str] = "pay_"
+    payment_prefix: ClassVar[str]
+    refund_prefix: ClassVar[str]
 
     @abstractmethod
     def kind_of(self, asked: Asked) -> Kind:
