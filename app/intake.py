@@ -24,8 +24,9 @@ from app.saga.definition import Saga
 from app.saga.model import Json, Operation, compact_json
 from app.settings import Source
 
-# Makes the first call of a new operation ready, from the webhook's JSON; None where it is to be claimed.
-StartWith = Callable[[Operation, Json], Start | None]
+# Makes the first call of a new operation ready, from the webhook's JSON, whose size in bytes is told; None where it is to
+# be claimed.
+StartWith = Callable[[Operation, Json, int], Start | None]
 
 REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
 
@@ -112,7 +113,7 @@ class Intake:
         """With its first call, where that can go out as soon as it is stored; nothing may be waited for after this."""
         if self._start_with is None or arrival.operation is None or not isinstance(reading, Payment):
             return arrival
-        return replace(arrival, start=self._start_with(arrival.operation, reading.event))
+        return replace(arrival, start=self._start_with(arrival.operation, reading.event, len(arrival.payload)))
 
     async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
         """Reads an unprocessable or conflicting event again, after the configuration was mended.
