@@ -1,0 +1,341 @@
+"""A new operation that its process starts itself: it takes its place at once, and gives place and slot back if it may not."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from app.db.claim import Claimed
+from app.errors import DatabaseUnavailable
+from app.saga.model import Json, Operation
+from app.worker import claim
+from app.worker.ahead import LARGEST_EVENT, Prepared
+from app.worker.claim import Start
+from app.worker.lease import Lease
+from tests.builders import NOW, operation_for
+from tests.worker.shift import Shift, settle
+from tests.worker.stage import LEASE, SaidStore, claimed
+
+
+class Slots:
+    """The slots of an agent: how many are held."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.held = 0
+        self.most = most
+        self.asked: list[tuple[Operation, Json]] = []
+
+    def release(self) -> None:
+        """One is given back."""
+        assert self.held > 0, "given back twice"
+        self.held -= 1
+
+    def make_ready(self, operation: Operation, event: Callable[[], Json]) -> Prepared | None:
+        """A call that holds one."""
+        self.asked.append((operation, event()))
+        if self.held >= self.most:
+            return None
+        self.held += 1
+        nothing = cast("Any", None)
+        return Prepared(nothing, nothing, cast("Any", self), nothing)
+
+
+class Working(Shift):
+    """A shift whose work ends a prepared call as the worker does."""
+
+    async def work(self, one: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
+        """The work on one claim; its slot is free afterwards."""
+        try:
+            return await super().work(one, lease, prepared)
+        finally:
+            if prepared is not None:
+                prepared.slot.release()
+
+
+def shift_of(*due: list[Claimed] | Exception, slots: Slots, **how: Any) -> Working:
+    return Working(SaidStore([*due]), make_ready=slots.make_ready, **how)
+
+
+def start(shift: Shift, payment: str = "pay_1", size: int = 2) -> Start | None:
+    return shift.claimer.start_with(operation_for(payment), {"type": payment}, size)
+
+
+def started(shift: Shift, payment: str = "pay_1") -> Start:
+    made = start(shift, payment)
+    assert made is not None
+    return made
+
+
+async def idle(shift: Shift) -> None:
+    """Until its first claim has found that nothing waits."""
+    await shift.wakeup.next_wait()
+
+
+async def test_an_operation_that_was_accepted_is_worked_on_under_the_lease_that_was_stored() -> None:
+    slots = Slots()
+    shift = shift_of(slots=slots)
+    async with shift.running():
+        await idle(shift)
+        shift.may_end.clear()
+        made = started(shift)
+        [(operation, event)] = slots.asked
+        assert event == {"type": "pay_1"}
+        assert (operation.status, operation.lease, operation.attempt, operation.revision) == ("processing", 1, 1, 2)
+        assert (operation.locked_by, operation.complete_by, operation.next_run_at) == ("worker-1", NOW + LEASE, None)
+        assert (made.claimed.operation, made.claimed.from_status) == (operation, "pending")
+        shift.clock.advance(LEASE / 2)
+        made.landed(accepted=True)
+        [held] = shift.leases._held
+        assert (held.operation_id, held.number) == (operation.id, 1)
+        assert held.until == 1000.0 + LEASE.total_seconds()  # counted from before it was stored
+        shift.may_end.set()
+        await settle()
+    assert (shift.worked, slots.held, shift.claimer._free()) == (["pay_1"], 0, 4)
+    assert not shift.leases._held
+
+
+async def test_one_that_was_not_accepted_gives_its_place_and_its_slot_back() -> None:
+    slots = Slots()
+    shift = shift_of(slots=slots)
+    async with shift.running():
+        await idle(shift)
+        made = [started(shift, f"pay_{number}") for number in range(4)]
+        assert start(shift, "pay_5") is None
+        assert (slots.held, shift.claimer._free()) == (4, 0)
+        for one in made:
+            one.landed(accepted=False)
+        assert (slots.held, shift.claimer._free(), shift.worked) == (0, 4, [])
+        assert start(shift, "pay_5") is not None
+
+
+async def test_none_is_started_before_the_first_claim_and_none_while_the_claims_come_back_full() -> None:
+    """What waits to be claimed is older: a stream of new ones must not come before it for ever."""
+    slots = Slots()
+    backlog = [[claimed(f"old_{wave}_{number}") for number in range(4)] for wave in range(3)]
+    shift = shift_of(*backlog, slots=slots)
+    assert start(shift) is None
+    shift.may_end.clear()
+    async with shift.running():
+        await settle()
+        assert start(shift) is None
+        shift.may_end.set()
+        await idle(shift)
+        assert len(shift.worked) == 12
+        assert start(shift) is not None
+
+
+async def test_none_is_started_while_nobody_knows_what_waits() -> None:
+    """The claim has failed: what became due meanwhile comes before what is told of now."""
+    slots = Slots()
+    shift = shift_of([], DatabaseUnavailable("away"), slots=slots)
+    async with shift.running():
+        await idle(shift)
+        started(shift).landed(accepted=False)
+        shift.wakeup.poke()
+        await idle(shift)
+        assert start(shift) is None
+        shift.wakeup.poke()
+        await idle(shift)
+        assert start(shift) is not None
+
+
+async def test_no_more_are_under_way_than_there_are_places_though_a_claim_is_out_meanwhile() -> None:
+    """The claim asks for free places, and new operations come before it has brought what it found for them."""
+    slots = Slots()
+    shift = shift_of([], [claimed("old_1"), claimed("old_2")], slots=slots, concurrency=4)
+    came: list[Start | None] = []
+
+    async def meanwhile() -> None:
+        came.extend(start(shift, f"new_{number}") for number in range(4))
+
+    async with shift.running():
+        await idle(shift)
+        shift.may_end.clear()
+        shift.store.meanwhile = meanwhile
+        shift.wakeup.poke()
+        await settle()
+        for one in came:
+            if one is not None:
+                one.landed(accepted=True)
+        assert len(shift.claimer.running) == 4
+        assert len([one for one in came if one is not None]) == 2
+        assert shift.store.claims[1].most == 2
+        shift.may_end.set()
+        await settle()
+    assert (slots.held, shift.claimer._free()) == (0, 4)
+
+
+async def test_with_one_place_it_is_the_claims_or_the_new_operations() -> None:
+    slots = Slots()
+    shift = shift_of(slots=slots, concurrency=1)
+    came: list[Start | None] = []
+
+    async def meanwhile() -> None:
+        came.append(start(shift))
+
+    async with shift.running():
+        await idle(shift)
+        made = started(shift)
+        assert start(shift, "pay_2") is None
+        shift.wakeup.poke()
+        await settle()
+        assert len(shift.store.claims) == 1  # there is no place to claim for
+        made.landed(accepted=True)
+        shift.store.meanwhile = meanwhile
+        await idle(shift)
+        assert [one is None for one in came] == [True] * len(came)
+        assert came
+    assert (slots.held, shift.claimer._free(), shift.worked) == (0, 1, ["pay_1"])
+
+
+async def test_a_call_that_is_not_ready_a_large_event_and_the_end_leave_no_trace() -> None:
+    slots = Slots(most=1)
+    shift = shift_of(slots=slots)
+    async with shift.running():
+        await idle(shift)
+        made = started(shift)
+        assert start(shift, "pay_2") is None
+        made.landed(accepted=False)
+        asked = len(slots.asked)
+        assert start(shift, "pay_3", size=LARGEST_EVENT + 1) is None
+        assert len(slots.asked) == asked
+        at_most = start(shift, "pay_3", size=LARGEST_EVENT)
+        assert at_most is not None
+        at_most.landed(accepted=False)
+        assert (slots.held, shift.claimer._free()) == (0, 4)
+    shift.claimer._stopping = True
+    assert start(shift, "pay_4") is None
+
+
+async def test_one_that_lands_while_the_process_ends_is_worked_on_to_its_end() -> None:
+    """Trap 8: it is on record as sent; given up, it would count as crashed."""
+    slots = Slots()
+    shift = shift_of(slots=slots)
+    async with shift.running():
+        await idle(shift)
+        made = started(shift)
+    made.landed(accepted=True)
+    await asyncio.wait(shift.claimer.running)
+    assert (shift.worked, slots.held) == (["pay_1"], 0)
+
+
+async def test_work_that_breaks_gives_its_place_and_its_lease_back() -> None:
+    slots = Slots()
+    shift = shift_of(slots=slots, broken={"pay_1"})
+    async with shift.running():
+        await idle(shift)
+        started(shift).landed(accepted=True)
+        await settle()
+    assert (slots.held, shift.claimer._free(), shift.leases._held) == (0, 4, set())
+
+
+async def test_what_a_claim_made_ready_and_did_not_take_is_given_up() -> None:
+    """Another worker took it before the claim was sent again; or the claim has failed for good."""
+
+    class Fickle(SaidStore):
+        async def claim(self, wanted: Any, begin_with: Any) -> list[Claimed]:
+            for one in [claimed("pay_1"), claimed("pay_2")]:
+                begin_with(one)
+            found = await super().claim(wanted, lambda _: None)
+            return found
+
+    slots = Slots()
+    store = Fickle([[claimed("pay_2")], DatabaseUnavailable("away")])
+    shift = Working(store, make_ready=slots.make_ready)
+    async with shift.running():
+        await idle(shift)
+        assert (shift.worked, slots.held) == (["pay_2"], 0)
+        shift.wakeup.poke()
+        await idle(shift)
+        assert slots.held == 0
+        assert shift.claimer._free() == 4
+
+
+async def test_a_claim_hands_each_call_to_its_own_operation() -> None:
+    slots = Slots()
+    shift = shift_of([claimed("pay_1"), claimed("pay_2")], slots=slots)
+    handed: dict[str, bool] = {}
+    work = shift.work
+
+    async def noting(one: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
+        handed[one.operation.external_id] = prepared is not None
+        return await work(one, lease, prepared)
+
+    shift.claimer._work = noting
+    slots.most = 1
+    async with shift.running():
+        await idle(shift)
+    assert handed == {"pay_1": True, "pay_2": False}
+    assert slots.held == 0
+
+
+@pytest.mark.parametrize("buckets", [1, 3])
+async def test_a_backlog_is_worked_off_in_claims_worth_their_cost(
+    buckets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places come free one by one; a claim for each would cost as much as one for many."""
+    monkeypatch.setattr(claim, "LONGEST_GATHERING", 10.0)
+    ready = asyncio.Semaphore(0)
+
+    class OneByOne(Working):
+        async def work(self, one: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
+            await ready.acquire()
+            return await super().work(one, lease, prepared)
+
+    class Endless(SaidStore):
+        async def claim(self, wanted: Any, begin_with: Any) -> list[Claimed]:
+            number = len(self.claims)
+            self.due = [[claimed(f"pay_{number}_{place}") for place in range(wanted.most)]]
+            return await super().claim(wanted, begin_with)
+
+    slots = Slots()
+    store = Endless(buckets=buckets)
+    shift = OneByOne(store, make_ready=slots.make_ready, concurrency=16)
+    async with shift.running():
+        await settle()
+        for _ in range(32):
+            ready.release()
+            await settle()
+    assert [wanted.most for wanted in store.claims] == [16] + [4] * 8
+    assert len(shift.worked) == 32
+
+
+async def test_a_few_free_places_are_filled_after_a_moment_and_no_sooner() -> None:
+    """The others may take a minute; and while nothing is free at all nothing is asked for."""
+    waves = [[claimed(f"pay_{number}") for number in range(16)], [claimed("pay_16")], [claimed("pay_17")]]
+    gone: set[str] = set()
+    one_ends = asyncio.Condition()
+
+    class Slow(Working):
+        async def work(self, one: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
+            async with one_ends:
+                await one_ends.wait_for(lambda: one.operation.external_id in gone)
+            return await super().work(one, lease, prepared)
+
+    slots = Slots()
+    shift = Slow(SaidStore([*waves]), make_ready=slots.make_ready, concurrency=16)
+    loop = asyncio.get_running_loop()
+    async with shift.running():
+        await settle()
+        assert len(shift.store.claims) == 1
+        for number, payment in enumerate(("pay_3", "pay_7"), start=2):
+            before = loop.time()
+            async with asyncio.timeout(10):
+                while loop.time() < before + 3 * claim.LONGEST_GATHERING:
+                    await asyncio.sleep(claim.LONGEST_GATHERING / 4)
+            assert len(shift.store.claims) == number - 1  # no place, no claim, however long
+            gone.add(payment)
+            async with one_ends:
+                one_ends.notify_all()
+            async with asyncio.timeout(10):
+                while len(shift.store.claims) < number:
+                    await asyncio.sleep(0)
+            assert shift.store.claims[-1].most == 1
+        gone |= {f"pay_{number}" for number in range(18)}
+        async with one_ends:
+            one_ends.notify_all()
+        await shift.wakeup.next_wait()
+    assert len(shift.worked) == 18
+    assert replace(shift.store.claims[-1]).most == 16
