@@ -1,58 +1,27 @@
 """An operation that is taken by the transaction which stores it: as the long way would have left it, and told once."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from app.db import store as stores
 from app.db.claim import Claim
 from app.db.engine import create
-from app.db.ingest import Arrival, Stored
-from app.db.operations import Begun
+from app.db.ingest import Stored
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, prepare
-from app.saga.model import Operation, Status
-from app.saga.retry import taken
+from app.saga.model import Status
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
 from tests.db.claims import LEASE, done, start_of
 from tests.db.losing import Losing
-
-CLAIMED_AT = NOW + timedelta(milliseconds=3)
-
-
-@dataclass
-class SaidStart:
-    """The start of an operation that remembers what it is told."""
-
-    begun: Begun
-    transition: UUID = field(default_factory=uuid4)
-    told: list[bool] = field(default_factory=list)
-
-    def landed(self, *, accepted: bool) -> None:
-        """Told."""
-        self.told.append(accepted)
-
-
-def begun_of(operation: Operation) -> Begun:
-    """Its first call, made ready under the lease of worker-1."""
-    sending = prepare(purchase_saga(), taken(operation, "worker-1", CLAIMED_AT, CLAIMED_AT + LEASE), CLAIMED_AT)
-    assert isinstance(sending, Sending)
-    return Begun(sending.operation, replace(start_of(sending, sending.operation), at=CLAIMED_AT))
-
-
-def started(operation: Operation, **changes: Any) -> tuple[Arrival, SaidStart]:
-    """A delivery whose operation is taken as it is stored."""
-    arrival = arrival_of(operation, **changes)
-    assert arrival.operation is not None
-    start = SaidStart(begun_of(arrival.operation))
-    return replace(arrival, start=start), start
+from tests.db.starts import CLAIMED_AT, started
 
 
 async def settle() -> None:
