@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 from app.db.claim import Claimed
-from app.saga.model import Operation, Status
+from app.saga.model import Json, Operation, Status
 from app.worker.ahead import MakeReady, Prepared
 from app.worker.claim import Claimer
 from app.worker.lease import Lease, Leases
@@ -84,3 +85,42 @@ async def settle() -> None:
     """Lets everything run that can."""
     for _ in range(50):
         await asyncio.sleep(0)
+
+
+class Slots:
+    """The slots of an agent: how many are held."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.held = 0
+        self.most = most
+        self.asked: list[tuple[Operation, Json]] = []
+
+    def release(self) -> None:
+        """One is given back."""
+        assert self.held > 0, "given back twice"
+        self.held -= 1
+
+    def make_ready(self, operation: Operation, event: Callable[[], Json]) -> Prepared | None:
+        """A call that holds one."""
+        self.asked.append((operation, event()))
+        if self.held >= self.most:
+            return None
+        self.held += 1
+        nothing = cast("Any", None)
+        return Prepared(nothing, nothing, cast("Any", self), nothing)
+
+
+class Working(Shift):
+    """A shift whose work ends a prepared call as the worker does."""
+
+    async def work(self, one: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
+        """The work on one claim; its slot is free afterwards."""
+        try:
+            return await super().work(one, lease, prepared)
+        finally:
+            if prepared is not None:
+                prepared.slot.release()
+
+
+def shift_of(*due: list[Claimed] | Exception, slots: Slots, **how: Any) -> Working:
+    return Working(SaidStore([*due]), make_ready=slots.make_ready, **how)

@@ -17,12 +17,13 @@ from app.db.claim import Claimed
 from app.saga import Sending, prepare
 from app.saga.definition import LocalCall, Saga, Step, hash_of
 from app.saga.model import Action, Json
+from app.saga.retry import taken
 from app.worker import ahead
 from app.worker.ahead import LARGEST_EVENT, Ahead, Prepared, make_ready
 from app.worker.call import send_prepared
 from app.worker.execution import Execution, Parts
-from tests.builders import FixedClock, purchase_saga
-from tests.worker.stage import REQUEST, SaidAgents, SaidStore, claimed, execution_of
+from tests.builders import NOW, FixedClock, operation_for, purchase_saga
+from tests.worker.stage import LEASE, REQUEST, SaidAgents, SaidStore, claimed, execution_of
 
 OPEN = timedelta(seconds=30)
 LOCAL = LocalCall("tests.road.steps:pack", timedelta(seconds=1))
@@ -74,7 +75,7 @@ class Bench:
             execution_of(Execution, SaidStore(), self.agents, self.clock, claimed()).parts,
             sagas=cast("Any", SaidSagas(self.saga)),
         )
-        self.one = replace(claimed().operation, saga_hash=hash_of(self.saga))
+        self.one = taken(operation_for(saga=self.saga), "worker-1", NOW, NOW + LEASE)
 
     def ready(self, event: Callable[[], Json] = lambda: {"type": "payment.received"}) -> Prepared | None:
         """The call, ready."""
@@ -116,21 +117,22 @@ def test_a_call_over_http_is_made_ready_as_it_would_be_begun_and_holds_its_slot(
     assert bench.free == 2
 
 
-def test_what_needs_no_call_or_another_kind_of_call_is_not_made_ready() -> None:
-    payment, purchase = purchase_saga().steps
-    local = Step("pack", do=LOCAL, undo=None)
-    for saga in (Saga("purchase", (payment,)), Saga("purchase", (payment, local))):
+def test_what_needs_no_call_or_another_kind_of_call_is_not_made_ready(caplog: pytest.LogCaptureFixture) -> None:
+    payment, _ = purchase_saga().steps
+    for saga in (Saga("purchase", (payment,)), Saga("purchase", (payment, Step("pack", do=LOCAL, undo=None)))):
         bench = Bench(saga=saga)
-        bench.one = replace(bench.one, step=saga.steps[-1].name)
         assert bench.ready() is None
         assert (bench.free, bench.agents.documents) == (2, [])
-    overdue = Bench(saga=Saga("purchase", (payment, purchase)))
+    overdue = Bench()
     overdue.clock.advance(timedelta(days=2))
     assert overdue.ready() is None
     assert overdue.free == 2
+    assert not caplog.records
 
 
-def test_a_saga_that_this_process_has_not_met_and_the_end_of_the_process_make_none_ready() -> None:
+def test_a_saga_that_this_process_has_not_met_and_the_end_of_the_process_make_none_ready(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     unknown = Bench()
     unknown.one = replace(unknown.one, saga_hash="0" * 64)
     assert unknown.ready() is None
@@ -139,6 +141,7 @@ def test_a_saga_that_this_process_has_not_met_and_the_end_of_the_process_make_no
     assert ending.ready() is None
     assert (unknown.free, ending.free) == (2, 2)
     assert unknown.agents.documents == ending.agents.documents == []
+    assert not caplog.records
 
 
 def test_a_request_that_must_not_be_sent_is_left_to_the_ordinary_way_without_a_word(

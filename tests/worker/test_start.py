@@ -1,60 +1,17 @@
 """A new operation that its process starts itself: it takes its place at once, and gives place and slot back if it may not."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
-
-import pytest
+from typing import Any
 
 from app.db.claim import Claimed
 from app.errors import DatabaseUnavailable
-from app.saga.model import Json, Operation
-from app.worker import claim
+from app.saga.model import Operation
 from app.worker.ahead import LARGEST_EVENT, Prepared
 from app.worker.claim import Start
 from app.worker.lease import Lease
 from tests.builders import NOW, operation_for
-from tests.worker.shift import Shift, settle
+from tests.worker.shift import Shift, Slots, Working, settle, shift_of
 from tests.worker.stage import LEASE, SaidStore, claimed
-
-
-class Slots:
-    """The slots of an agent: how many are held."""
-
-    def __init__(self, most: int = 100) -> None:
-        self.held = 0
-        self.most = most
-        self.asked: list[tuple[Operation, Json]] = []
-
-    def release(self) -> None:
-        """One is given back."""
-        assert self.held > 0, "given back twice"
-        self.held -= 1
-
-    def make_ready(self, operation: Operation, event: Callable[[], Json]) -> Prepared | None:
-        """A call that holds one."""
-        self.asked.append((operation, event()))
-        if self.held >= self.most:
-            return None
-        self.held += 1
-        nothing = cast("Any", None)
-        return Prepared(nothing, nothing, cast("Any", self), nothing)
-
-
-class Working(Shift):
-    """A shift whose work ends a prepared call as the worker does."""
-
-    async def work(self, one: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
-        """The work on one claim; its slot is free afterwards."""
-        try:
-            return await super().work(one, lease, prepared)
-        finally:
-            if prepared is not None:
-                prepared.slot.release()
-
-
-def shift_of(*due: list[Claimed] | Exception, slots: Slots, **how: Any) -> Working:
-    return Working(SaidStore([*due]), make_ready=slots.make_ready, **how)
 
 
 def start(shift: Shift, payment: str = "pay_1", size: int = 2) -> Start | None:
@@ -268,64 +225,3 @@ async def test_a_claim_hands_each_call_to_its_own_operation() -> None:
         await idle(shift)
     assert handed == {"pay_1": True, "pay_2": False}
     assert slots.held == 0
-
-
-@pytest.mark.parametrize("buckets", [1, 3])
-async def test_a_backlog_is_worked_off_in_claims_worth_their_cost(
-    buckets: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Places come free one by one; a claim for each would cost as much as one for many."""
-    monkeypatch.setattr(claim, "LONGEST_GATHERING", 10.0)
-    ready = asyncio.Semaphore(0)
-
-    class OneByOne(Working):
-        async def work(self, one: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
-            await ready.acquire()
-            return await super().work(one, lease, prepared)
-
-    class Endless(SaidStore):
-        async def claim(self, wanted: Any, begin_with: Any) -> list[Claimed]:
-            number = len(self.claims)
-            self.due = [[claimed(f"pay_{number}_{place}") for place in range(wanted.most)]]
-            return await super().claim(wanted, begin_with)
-
-    slots = Slots()
-    store = Endless(buckets=buckets)
-    shift = OneByOne(store, make_ready=slots.make_ready, concurrency=16)
-    async with shift.running():
-        await settle()
-        for _ in range(32):
-            ready.release()
-            await settle()
-    assert [wanted.most for wanted in store.claims] == [16] + [4] * 8
-    assert len(shift.worked) == 32
-
-
-async def test_a_few_free_places_are_filled_after_a_moment_and_nothing_is_asked_for_while_none_is_free(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The others may take a minute; a loop that claims again and again for no place would keep the process busy."""
-    monkeypatch.setattr(claim, "LONGEST_GATHERING", 0.0)
-    ends = {f"pay_{number}": asyncio.Event() for number in range(18)}
-
-    class Slow(Working):
-        async def work(self, one: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
-            await ends[one.operation.external_id].wait()
-            return await super().work(one, lease, prepared)
-
-    waves = [[claimed(f"pay_{number}") for number in range(16)], [claimed("pay_16")], [claimed("pay_17")]]
-    slots = Slots()
-    shift = Slow(SaidStore([*waves]), make_ready=slots.make_ready, concurrency=16)
-    async with shift.running():
-        await settle()
-        assert [wanted.most for wanted in shift.store.claims] == [16]
-        for payment in ("pay_3", "pay_7"):
-            ends[payment].set()
-            await settle()
-        assert [wanted.most for wanted in shift.store.claims] == [16, 1, 1]
-        for event in ends.values():
-            event.set()
-        await shift.wakeup.next_wait()
-    assert len(shift.worked) == 18
-    assert shift.store.claims[-1].most == 16
-    assert len(shift.store.claims) == 4
