@@ -201,6 +201,14 @@ class Fake(ABC):
     def reused(self) -> Reply:
         """The answer where the key came with another request before."""
 
+    @abstractmethod
+    def payment_event(self, payment: Captured) -> dict[str, Any]:
+        """The body of the webhook that tells of a payment."""
+
+    @abstractmethod
+    def refund_event(self, refund: Given) -> dict[str, Any]:
+        """The body of the webhook that tells of a refund, as it is now."""
+
     def replayed(self, reply: Reply) -> Reply:
         """An answer that is given again."""
         return reply

@@ -4,6 +4,7 @@ The ledger is in Stripe's own minor units (ISK and UGX with two decimals).
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, ClassVar
 
 from app.providers.refunds import RefundStatus
@@ -49,7 +50,8 @@ class StripeFake(Fake):
             return self._page(asked, [self.charge_json(each, asked) for each in self._newest()])
         if asked.path == "/v1/events":
             wanted = {value for name, value in asked.query if name.startswith("types[")}
-            events = [event for each in self._newest() for event in self.payment_events(each)]
+            told = [(self.payment_event(each), self.charge_event(each)) for each in self._newest()]
+            events = [event for both in told for event in both]
             return self._page(asked, [event for event in events if not wanted or event["type"] in wanted])
         return _error(404, code=None, message="Unrecognized request URL")
 
@@ -73,15 +75,18 @@ class StripeFake(Fake):
 
     # --- what it tells ---
 
-    def payment_events(self, payment: Captured) -> list[dict[str, Any]]:
-        """What is told when a payment is made: by its intent and by its charge."""
+    def payment_event(self, payment: Captured) -> dict[str, Any]:
+        """What is told of a payment by its intent."""
+        return self._event(f"evt_{payment.id}", "payment_intent.succeeded", self.intent_json(payment), payment.at)
+
+    def charge_event(self, payment: Captured) -> dict[str, Any]:
+        """What is told of the same payment by its charge, as it was then."""
         charge = self.charge_json(payment) | {"amount_refunded": 0, "refunded": False}
-        told = (("payment_intent.succeeded", self.intent_json(payment)), ("charge.succeeded", charge))
-        return [self._event(f"evt_{payment.id}_{kind[:2]}", kind, said, payment.at.timestamp()) for kind, said in told]
+        return self._event(f"evt_{charge['id']}", "charge.succeeded", charge, payment.at)
 
     def refund_event(self, refund: Given, kind: str = "refund.updated") -> dict[str, Any]:
         """What is told of a refund; `refund.created`, `refund.updated` or `refund.failed`."""
-        return self._event(self.fresh("evt_"), kind, self.refund_json(refund), self.now().timestamp())
+        return self._event(self.fresh("evt_"), kind, self.refund_json(refund), self.now())
 
     def dispute_event(self, payment: Captured, amount: int, status: str = "needs_response") -> dict[str, Any]:
         """What is told when the payer's bank wants its money back."""
@@ -95,7 +100,7 @@ class StripeFake(Fake):
             "status": status,
             "created": int(self.now().timestamp()),
         }
-        return self._event(self.fresh("evt_"), "charge.dispute.created", said, self.now().timestamp())
+        return self._event(self.fresh("evt_"), "charge.dispute.created", said, self.now())
 
     def refund_json(self, refund: Given) -> dict[str, Any]:
         """A refund as the API shows it."""
@@ -194,8 +199,8 @@ class StripeFake(Fake):
         return Reply(200, {"object": "list", "url": asked.path, "has_more": more, "data": page})
 
     @staticmethod
-    def _event(event_id: str, kind: str, said: dict[str, Any], at: float) -> dict[str, Any]:
-        head = {"id": event_id, "object": "event", "created": int(at), "livemode": True, "type": kind}
+    def _event(event_id: str, kind: str, said: dict[str, Any], at: datetime) -> dict[str, Any]:
+        head = {"id": event_id, "object": "event", "created": int(at.timestamp()), "livemode": True, "type": kind}
         return head | {"data": {"object": said}}
 
 
