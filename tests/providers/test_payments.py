@@ -122,6 +122,27 @@ def test_what_is_no_page_is_none(name: str, junk: Json) -> None:
     assert page is None or (page.bodies == () and page.next_page is None)
 
 
+UNPAID: tuple[tuple[str, dict[str, Json]], ...] = (
+    ("stripe", {"url": "/v1/charges", "has_more": False, "data": [{"id": "c", "status": "pending", "captured": True}]}),
+    (
+        "stripe",
+        {"url": "/v1/charges", "has_more": False, "data": [{"id": "c", "status": "succeeded", "captured": False}]},
+    ),
+    ("square", {"payments": [{"id": "p", "status": "APPROVED"}]}),
+    ("razorpay", {"items": [{"id": "p", "status": "authorized", "captured": False}]}),
+)
+
+
+@pytest.mark.parametrize(("name", "answer"), UNPAID)
+def test_what_is_not_paid_is_left_out(name: str, answer: Json) -> None:
+    source, payments = stage_of(name).source, providers.provider(name).payments
+    assert payments is not None
+    by_charge = replace(source, fields=replace(source.fields, payment_events=frozenset({"charge.succeeded"})))
+    page = payments.found(by_charge, Answered(200, {}, answer))
+    assert page is not None
+    assert (page.bodies, page.refunded) == ((), {})
+
+
 async def test_a_stripe_payment_that_began_before_the_time_is_told_by_its_event() -> None:
     fake, source = StripeFake(now=Clock(NOW - timedelta(minutes=5))), stage_of("stripe").source
     payment = fake.capture("order-1", 1999)
