@@ -26,8 +26,8 @@ from typing import Any, ClassVar, cast
 from app.errors import MalformedBody, Rejected, SignatureInvalid
 from app.providers import mac
 from app.providers.amounts import inward, outward
+from app.providers.ids import key_in, name_at, segment
 from app.providers.json_body import decode
-from app.providers.names import key_in, name_at, segment
 from app.providers.pieces import is_server_error, items, moment, piece, refused, succeeded, text
 from app.providers.protocol import Delivery, Provider, Signed
 from app.providers.refunds import (

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from app.providers.decimals import decimal_amount
+from app.providers.ids import name_at
 from app.providers.mollie.refunds import next_page
-from app.providers.names import name_at
 from app.providers.pieces import moment, piece, text
 from app.providers.refunds import Answered, PaidPage, Payments, Question
 from app.settings import Source

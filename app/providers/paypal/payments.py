@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.providers.decimals import decimal_amount
-from app.providers.names import name_at
+from app.providers.ids import name_at
 from app.providers.paypal.refunds import EXPONENTS
 from app.providers.pieces import moment, piece, text
 from app.providers.refunds import Answered, PaidPage, Payments, Question

@@ -14,7 +14,7 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from app.providers.decimals import decimal_amount, decimal_text
-from app.providers.names import key_in, name_at, segment
+from app.providers.ids import key_in, name_at, segment
 from app.providers.pieces import is_server_error, items, moment, piece, refused, succeeded, text
 from app.providers.refunds import (
     Answered,
