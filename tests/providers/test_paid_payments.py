@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import providers
@@ -96,6 +96,7 @@ async def test_a_page_that_could_not_be_had_is_not_an_empty_one(desk: Desk) -> N
 
 
 @pytest.mark.parametrize("name", FAKES)
+@settings(deadline=None)  # the first example makes the stage, with its keys
 @given(said=JSON)
 def test_no_answer_of_any_shape_is_taken_for_payments(name: str, said: Any) -> None:
     payments = providers.provider(name).payments
@@ -104,6 +105,7 @@ def test_no_answer_of_any_shape_is_taken_for_payments(name: str, said: Any) -> N
 
 
 @pytest.mark.parametrize("name", FAKES)
+@settings(deadline=None)  # the first example makes the stage, with its keys
 @given(page=st.text(max_size=40))
 def test_any_token_of_a_page_makes_a_request_or_the_end(name: str, page: str) -> None:
     payments = providers.provider(name).payments
