@@ -1,0 +1,12 @@
+"""The workloads, in the order in which they run."""
+
+from bench.workload import Workload
+from bench.workloads.accept import ACCEPT
+from bench.workloads.through import THROUGH
+
+# By the name that --only takes; accept and duplicates are one run.
+WORKLOADS: dict[str, Workload] = {
+    "accept": ACCEPT,
+    "duplicates": ACCEPT,
+    "through": THROUGH,
+}
