@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from bench.postgres import Connection
 
@@ -19,28 +19,50 @@ SELECT (SELECT count(*) FROM operations) AS operations,
        (SELECT count(*) FROM history) AS history,
        (SELECT count(*) FROM attempts) AS attempts
 """
+# The payments of one load, by the range of their ids ($1, $2), and what belongs to them.
 SUCCEEDED = """
-SELECT (SELECT count(*) FROM operations WHERE status = 'succeeded' AND external_id LIKE $1) AS succeeded,
-       (SELECT count(*) FROM attempts AS a JOIN operations AS o ON o.bucket = a.bucket AND o.id = a.operation_id
-         WHERE o.external_id LIKE $1) AS attempts,
-       (SELECT count(*) FROM attempts AS a JOIN operations AS o ON o.bucket = a.bucket AND o.id = a.operation_id
-         WHERE o.external_id LIKE $1 AND a.outcome = 'done' AND a.started_at <= a.finished_at
-           AND a.request IS NOT NULL AND a.response IS NOT NULL) AS whole_attempts,
-       (SELECT sum(revision) FROM operations WHERE external_id LIKE $1)
-       - (SELECT count(*) FROM history AS h JOIN operations AS o ON o.bucket = h.bucket AND o.id = h.operation_id
-           WHERE o.external_id LIKE $1) AS history_missing
+WITH wanted AS MATERIALIZED (
+    SELECT bucket, id, status, revision FROM operations WHERE external_id >= $1 AND external_id < $2
+)
+SELECT (SELECT count(*) FROM wanted WHERE status = 'succeeded') AS succeeded,
+       (SELECT count(*) FROM wanted JOIN attempts AS a ON a.bucket = wanted.bucket AND a.operation_id = wanted.id) AS attempts,
+       (SELECT count(*) FROM wanted JOIN attempts AS a ON a.bucket = wanted.bucket AND a.operation_id = wanted.id
+         WHERE a.outcome = 'done' AND a.started_at <= a.finished_at AND a.request IS NOT NULL AND a.response IS NOT NULL)
+       AS whole_attempts,
+       (SELECT sum(revision) FROM wanted)
+       - (SELECT count(*) FROM wanted JOIN history AS h ON h.bucket = wanted.bucket AND h.operation_id = wanted.id)
+       AS history_missing
 """
-UNDER_WAY = "SELECT EXISTS (SELECT FROM operations WHERE status IN ('pending', 'processing', 'error', 'waiting'))"
+# What is due in an hour is due later; a retry would not be.
+UNDER_WAY = """
+SELECT EXISTS (SELECT FROM operations WHERE status IN ('pending', 'error', 'waiting') AND next_run_at < now() + interval '1 hour')
+    OR EXISTS (SELECT FROM operations WHERE status = 'processing')
+"""
+# When a row came to its last state: the time of that commit, by the machine's clock.
+EACH_OURS = """
+SELECT external_id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at
+  FROM operations WHERE external_id >= $1 AND external_id < $2
+"""
+EACH_PEER = EACH_OURS.replace("operations", "done")
+# From the moment before the first claim to the last commit, in seconds.
+WORKED = """
+SELECT extract(epoch FROM max(pg_xact_commit_timestamp(o.xmin)) - min(h.at))::float8
+  FROM operations AS o
+  JOIN history AS h ON h.bucket = o.bucket AND h.operation_id = o.id AND h.revision = 2
+ WHERE o.external_id >= $1 AND o.external_id < $2
+"""
 DONE = "SELECT count(*) FROM done"
-# When the last row came to its last state: the time of that commit, by the machine's clock.
-LAST_OURS = "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 FROM operations"
-LAST_PEER = "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 FROM done"
-EACH_OURS = "SELECT external_id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at FROM operations"
-EACH_PEER = "SELECT external_id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at FROM done"
+
+Left: TypeAlias = Callable[[Connection], Awaitable[bool]]
 
 
 class WorkNotDone(Exception):
     """A repeat whose figure would be of something else."""
+
+
+def reach(tag: str) -> tuple[str, str]:
+    """The range of the ids of a load's payments: from this one on, and below that one."""
+    return f"{tag}_", f"{tag}`"
 
 
 def equal(found: Mapping[Any, Any], wanted: Mapping[Any, Any], where: str) -> None:
@@ -60,13 +82,13 @@ async def accepted(connection: Connection, count: int, *, deliveries: int) -> No
 async def succeeded(connection: Connection, tag: str, count: int) -> None:
     """All payments of the tag have succeeded with one whole attempt and every revision in the history. Raises WorkNotDone."""
     wanted = dict.fromkeys(("succeeded", "attempts", "whole_attempts"), count) | {"history_missing": 0}
-    equal(dict((await connection.fetchrow(SUCCEEDED, f"{tag}\\_%")) or {}), wanted, f"succeeded of {tag}")
+    equal(dict((await connection.fetchrow(SUCCEEDED, *reach(tag))) or {}), wanted, f"succeeded of {tag}")
 
 
 async def peer_done(connection: Connection, tag: str, count: int) -> None:
     """A peer has marked every payment of the tag, each once by its key. Raises WorkNotDone."""
-    statement = "SELECT count(*) FROM done WHERE external_id LIKE $1"
-    equal({"done": await connection.fetchval(statement, f"{tag}\\_%")}, {"done": count}, f"done of {tag}")
+    found = await connection.fetchval(f"{DONE} WHERE external_id >= $1 AND external_id < $2", *reach(tag))
+    equal({"done": found}, {"done": count}, f"done of {tag}")
 
 
 async def ours_left(connection: Connection) -> bool:
@@ -74,7 +96,7 @@ async def ours_left(connection: Connection) -> bool:
     return bool(await connection.fetchval(UNDER_WAY))
 
 
-def peer_left(count: int) -> Callable[[Connection], Awaitable[bool]]:
+def peer_left(count: int) -> Left:
     """Whether a peer has still something to do."""
 
     async def left(connection: Connection) -> bool:
@@ -83,7 +105,7 @@ def peer_left(count: int) -> Callable[[Connection], Awaitable[bool]]:
     return left
 
 
-async def until_over(left: Callable[[Connection], Awaitable[bool]], connection: Connection, seconds: float) -> int:
+async def until_over(left: Left, connection: Connection, seconds: float) -> int:
     """Waits until nothing is left; returns how often it has looked, each time in a transaction of its own.
 
     Raises:

@@ -3,6 +3,7 @@
 They take the same webhook, make the same call, and mark each payment in a table `done`, so that one check fits them all.
 """
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from bench.stage import Running, Stage, free_port
 FOLDER = ROOT / "bench" / "peers"
 MADE = ROOT / ".bench"
 BARE = "bare"  # one loop with three one-row transactions an operation: what is written first, by hand
+BESIDE = " + worker"  # stands behind the name of a peer with a second process that works
 NAMES = ("pgqueuer", "oban", "dbos", "procrastinate", BARE)
 ENGINE_LIMIT = 900.0  # seconds
 
@@ -25,15 +27,16 @@ def python(name: str) -> Path:
     return MADE / name / "bin" / "python"
 
 
-def set_up(stage: Stage) -> list[str]:
+async def set_up(stage: Stage) -> list[str]:
     """Makes the peers' environments where they are missing; returns the names of the peers that can run."""
     if not stage.options.peers:
         return []
-    ended = subprocess.run([sys.executable, str(FOLDER / "setup.py")], cwd=ROOT, check=False, stdout=sys.stderr)
+    command = [sys.executable, str(FOLDER / "setup.py")]
+    ended = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=False, stdout=sys.stderr)
     found = [name for name in NAMES if python(name).exists() and (FOLDER / f"{name}.py").exists()]
     missing = sorted(set(NAMES) - set(found))
     if ended.returncode or missing:
-        stage.warnings.append(f"peers that are missing from this run: {', '.join(missing) or 'none'}")
+        stage.warn(f"peers that are missing from this run: {', '.join(missing) or 'none'}")
     return found
 
 

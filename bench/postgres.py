@@ -21,6 +21,9 @@ SETTINGS = {"track_commit_timestamp": "on"}
 COUNTING = {**SETTINGS, "shared_preload_libraries": "pg_stat_statements"}
 STATEMENT_LIMIT = 3600.0  # seconds; ten million rows take their time
 
+COMMITTED = "SELECT coalesce(sum(xact_commit), 0) FROM pg_stat_database WHERE datname = ANY($1::text[])"
+FAMILY = "SELECT datname FROM pg_database WHERE datname = $1 OR starts_with(datname, $1 || '_')"
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
@@ -88,8 +91,9 @@ class Postgres:
         return name
 
     async def drop(self, name: str) -> None:
-        """Drops a database, whoever is still connected."""
-        await self._connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        """Drops a database, with those that a peer has made beside it, whoever is still connected."""
+        for each in await self._family(name):
+            await self._connection.execute(f"DROP DATABASE {each} WITH (FORCE)")
 
     async def connect(self, name: str) -> Connection:
         """A connection to a database; the caller closes it."""
@@ -107,10 +111,15 @@ class Postgres:
         if self._connection.get_server_version().major < 18:  # where the count has moved to
             statement = "SELECT wal_sync FROM pg_stat_wal"
         return Counters(
-            int(await fetch("SELECT xact_commit FROM pg_stat_database WHERE datname = $1", name)),
+            int(await fetch(COMMITTED, await self._family(name))),
             int(await fetch("SELECT wal_bytes FROM pg_stat_wal")),
             int(await fetch(statement)),
         )
+
+    async def _family(self, name: str) -> list[str]:
+        """The database, and those whose names begin with its own: a peer may keep its books in one of them."""
+        rows = await self._connection.fetch(FAMILY, name)
+        return [row["datname"] for row in rows]
 
     async def settings(self) -> dict[str, str]:
         """The settings that decide most, as the server has them."""

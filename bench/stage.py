@@ -222,6 +222,11 @@ class Stage:
                 f"{what}: {used.foreign:.0%} of the machine was used by others, {used.stolen:.0%} was stolen from it"
             )
 
+    def warn(self, warning: str) -> None:
+        """Puts a sentence beside the figures, once."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
     def ours(self) -> list[int]:
         """The processes that are ours, with all below them: the driver, and PostgreSQL."""
         return [os.getpid(), self.postgres.postmaster()]

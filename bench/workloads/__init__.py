@@ -2,6 +2,8 @@
 
 from bench.workload import Workload
 from bench.workloads.accept import ACCEPT
+from bench.workloads.engine import ENGINE
+from bench.workloads.latency import LATENCY
 from bench.workloads.through import THROUGH
 
 # By the name that --only takes; accept and duplicates are one run.
@@ -9,4 +11,6 @@ WORKLOADS: dict[str, Workload] = {
     "accept": ACCEPT,
     "duplicates": ACCEPT,
     "through": THROUGH,
+    "engine": ENGINE,
+    "latency": LATENCY,
 }
