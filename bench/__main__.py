@@ -7,6 +7,7 @@ import fcntl
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import checks, machine, report
@@ -17,7 +18,6 @@ from bench.stage import Options, Stage
 from bench.workload import Workload
 from bench.workloads import WORKLOADS
 
-HOME = ROOT / ".bench"
 IDLE_SECONDS = 2.0  # how long the machine is watched before anything runs
 
 
@@ -30,8 +30,14 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         "--quick", action="store_true", help="little of everything, to try the bench; its figures mean nothing"
     )
     parser.add_argument("--no-peers", action="store_true", help="ours and the limits alone")
-    parser.add_argument("--sides", default="", help="only sides whose names contain one of these words")
-    parser.add_argument("--out", type=Path, default=HOME / "results", help="folder of the JSON and the plot")
+    parser.add_argument(
+        "--side", action="append", default=[], help="this side, by its name in the table; may be repeated"
+    )
+    parser.add_argument("--history", help="finished operations beside which the engine runs, as 0,1000000")
+    parser.add_argument(
+        "--home", type=Path, default=ROOT / ".bench", help="where PostgreSQL has its data, and the logs"
+    )
+    parser.add_argument("--out", type=Path, help="folder of the JSON and the plot; else `results` in --home")
     wanted = parser.parse_args(given)
     unknown = sorted(set(filter(None, wanted.only.split(","))) - set(WORKLOADS))
     if unknown:
@@ -45,10 +51,17 @@ def chosen(only: str) -> list[Workload]:
     return list({WORKLOADS[name].name: WORKLOADS[name] for name in names}.values())
 
 
-async def compare(stage: Stage, workload: Workload, words: Sequence[str]) -> Figures:
+def options_of(wanted: argparse.Namespace) -> Options:
+    """How much is done."""
+    options = Options.quick() if wanted.quick else Options(repeat=wanted.repeat)
+    history = [int(count) for count in wanted.history.split(",")] if wanted.history else options.history
+    return replace(options, peers=not wanted.no_peers, history=tuple(history))
+
+
+async def compare(stage: Stage, workload: Workload, names: Sequence[str]) -> Figures:
     """Lets the sides take turns: A B C, A B C, ..."""
     figures = Figures(workload.name, workload.metrics, workload.targets)
-    sides = [side for side in await workload.sides(stage) if not words or any(word in side.name for word in words)]
+    sides = [side for side in await workload.sides(stage) if not names or side.name in names]
     for repeat in range(stage.options.repeat):
         for side in sides:
             report.progress(f"{workload.name} {repeat + 1}/{stage.options.repeat}: {side.name}")
@@ -65,40 +78,40 @@ async def run(wanted: argparse.Namespace) -> int:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    folder = HOME / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    options = Options.quick() if wanted.quick else Options(repeat=wanted.repeat)
-    options = options.without_peers() if wanted.no_peers else options
+    folder = wanted.home / "run"
+    folder.mkdir(exist_ok=True)
     async with Children(folder) as children:
-        postgres = await Postgres.start(HOME / "postgres")
+        postgres = await Postgres.start(wanted.home / "postgres")
         try:
-            stage = Stage(children, postgres, folder, options)
-            await stage.watch_idle(IDLE_SECONDS)
-            await stage.prepare()
-            words = [word for word in wanted.sides.split(",") if word]
-            found = [await compare(stage, workload, words) for workload in chosen(wanted.only)]
-            report.write(wanted.out, stage, found, machine.describe() | await postgres.settings())
+            stage = Stage(children, postgres, folder, options_of(wanted))
+            async with stage.closing:
+                await stage.watch_idle(IDLE_SECONDS)
+                await stage.prepare()
+                found = [await compare(stage, workload, wanted.side) for workload in chosen(wanted.only)]
+            report.write(
+                wanted.out or wanted.home / "results", stage, found, machine.describe() | await postgres.settings()
+            )
         finally:
             await postgres.close()
     return 1 if stage.failures else 0
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Holds the lock that a second bench in this checkout does not get."""
-    HOME.mkdir(exist_ok=True)
-    with (HOME / "lock").open("w") as lock:
+def alone(home: Path) -> Iterator[None]:
+    """Holds the lock that a second bench does not get."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit("bench: another bench runs in this checkout")
+            sys.exit(f"bench: another bench runs in {home}")
         yield
 
 
 def main() -> None:
     """Runs the bench and leaves with its exit status."""
     wanted = arguments(sys.argv[1:])
-    with alone():
+    with alone(wanted.home):
         sys.exit(asyncio.run(run(wanted)))
 
 

@@ -10,6 +10,8 @@ from bench.postgres import Connection
 # commits afterwards, so there is no need to look often.
 POLL = 0.1
 
+# Statements of ours that may run while the service's are counted say that they are ours.
+
 ACCEPTED = """
 SELECT (SELECT count(*) FROM operations) AS operations,
        (SELECT count(DISTINCT external_id) FROM operations) AS payments,
@@ -24,7 +26,7 @@ SUCCEEDED = """
 WITH wanted AS MATERIALIZED (
     SELECT bucket, id, status, revision FROM operations WHERE external_id >= $1 AND external_id < $2
 )
-SELECT (SELECT count(*) FROM wanted WHERE status = 'succeeded') AS succeeded,
+SELECT /* bench */ (SELECT count(*) FROM wanted WHERE status = 'succeeded') AS succeeded,
        (SELECT count(*) FROM wanted JOIN attempts AS a ON a.bucket = wanted.bucket AND a.operation_id = wanted.id) AS attempts,
        (SELECT count(*) FROM wanted JOIN attempts AS a ON a.bucket = wanted.bucket AND a.operation_id = wanted.id
          WHERE a.outcome = 'done' AND a.started_at <= a.finished_at AND a.request IS NOT NULL AND a.response IS NOT NULL)
@@ -35,12 +37,12 @@ SELECT (SELECT count(*) FROM wanted WHERE status = 'succeeded') AS succeeded,
 """
 # What is due in an hour is due later; a retry would not be.
 UNDER_WAY = """
-SELECT EXISTS (SELECT FROM operations WHERE status IN ('pending', 'error', 'waiting') AND next_run_at < now() + interval '1 hour')
+SELECT /* bench */ EXISTS (SELECT FROM operations WHERE status IN ('pending', 'error', 'waiting') AND next_run_at < now() + interval '1 hour')
     OR EXISTS (SELECT FROM operations WHERE status = 'processing')
 """
 # When a row came to its last state: the time of that commit, by the machine's clock.
 EACH_OURS = """
-SELECT external_id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at
+SELECT /* bench */ external_id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at
   FROM operations WHERE external_id >= $1 AND external_id < $2
 """
 EACH_PEER = EACH_OURS.replace("operations", "done")

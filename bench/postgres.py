@@ -19,9 +19,11 @@ OURS = "bench_"  # begins the names of our databases
 SETTINGS = {"track_commit_timestamp": "on"}
 # For the repeat that counts statements: it costs something for each of them, so no rate is taken with it.
 COUNTING = {**SETTINGS, "shared_preload_libraries": "pg_stat_statements"}
+SESSIONS_LIMIT = 90.0  # seconds; an autovacuum is one as well
 STATEMENT_LIMIT = 3600.0  # seconds; ten million rows take their time
 
 COMMITTED = "SELECT coalesce(sum(xact_commit), 0) FROM pg_stat_database WHERE datname = ANY($1::text[])"
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1::text[])"
 FAMILY = "SELECT datname FROM pg_database WHERE datname = $1 OR starts_with(datname, $1 || '_')"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -104,8 +106,15 @@ class Postgres:
         await self._connection.execute("CHECKPOINT")
 
     async def counters(self, name: str) -> Counters:
-        """What was counted by now. A process's counts are sure to be in it once its connections are closed."""
+        """What was counted by now. Whoever used the database has closed his connections: a session counts at its end.
+
+        Raises:
+            TimeoutError: somebody has not.
+        """
         fetch = self._connection.fetchval
+        async with asyncio.timeout(SESSIONS_LIMIT):
+            while await fetch(SESSIONS, await self._family(name)):
+                await asyncio.sleep(0.01)
         await self._connection.execute("SELECT pg_stat_clear_snapshot()")
         statement = "SELECT coalesce(sum(fsyncs), 0) FROM pg_stat_io WHERE object = 'wal'"
         if self._connection.get_server_version().major < 18:  # where the count has moved to

@@ -8,8 +8,8 @@ import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,6 @@ class Options:
         """Little of everything, to try the bench itself: its figures mean nothing."""
         return cls(1, 300, 600, rate=50.0, seconds=2.0, history=(0, 2_000), waiting=3_000, calls=500)
 
-    def without_peers(self) -> "Options":
-        """The same, of ours and the limits alone."""
-        return replace(self, peers=False)
-
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -87,6 +83,7 @@ class Stage:
         empty: a migrated database without rows, to be copied.
         warnings: what stands beside the figures.
         failures: repeats that gave no figure.
+        closing: what a workload has started for itself.
     """
 
     children: Children
@@ -97,6 +94,7 @@ class Stage:
     warnings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
     _stored: dict[tuple[int, bool], str] = field(default_factory=dict)
 
     async def prepare(self) -> None:

@@ -2,8 +2,11 @@
 
 from bench.workload import Workload
 from bench.workloads.accept import ACCEPT
+from bench.workloads.client import CLIENT
 from bench.workloads.engine import ENGINE
+from bench.workloads.history import BACKLOG, HISTORY
 from bench.workloads.latency import LATENCY
+from bench.workloads.processes import PROCESSES
 from bench.workloads.through import THROUGH
 
 # By the name that --only takes; accept and duplicates are one run.
@@ -13,4 +16,8 @@ WORKLOADS: dict[str, Workload] = {
     "through": THROUGH,
     "engine": ENGINE,
     "latency": LATENCY,
+    "history": HISTORY,
+    "backlog": BACKLOG,
+    "processes": PROCESSES,
+    "client": CLIENT,
 }

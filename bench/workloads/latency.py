@@ -1,5 +1,6 @@
 """latency: 20 webhooks a second, whether answered or not. How long until the answer, and until the purchase is committed?"""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -17,9 +18,7 @@ SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 def percentiles(what: str, seconds: Sequence[float]) -> dict[str, float]:
     """Some percentiles in ms: the smallest value that so many are not above."""
     ordered = sorted(seconds)
-    places = {
-        name: min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1)) for name, share in SHARES.items()
-    }
+    places = {name: max(0, math.ceil(share * len(ordered)) - 1) for name, share in SHARES.items()}
     return {f"{what} {name}": 1000 * ordered[place] for name, place in places.items()}
 
 
