@@ -6,44 +6,35 @@ They take the same webhook, make the same call, and mark each payment in a table
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from bench.children import ROOT
+from bench.peers.setup import PEERS, NoPython, prepare, program
 from bench.stage import Running, Stage, free_port
 
-FOLDER = ROOT / "bench" / "peers"
-MADE = ROOT / ".bench"
 BARE = "bare"  # one loop with three one-row transactions an operation: what is written first, by hand
 BESIDE = " + worker"  # stands behind the name of a peer with a second process that works
-NAMES = ("pgqueuer", "oban", "dbos", "procrastinate", BARE)
+NAMES = tuple(PEERS)
 ENGINE_LIMIT = 900.0  # seconds
-
-
-def python(name: str) -> Path:
-    """The interpreter of a peer's environment."""
-    return MADE / name / "bin" / "python"
 
 
 async def set_up(stage: Stage) -> list[str]:
     """Makes the peers' environments where they are missing; returns the names of the peers that can run."""
-    if not stage.options.peers:
-        return []
-    command = [sys.executable, str(FOLDER / "setup.py")]
-    ended = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=False, stdout=sys.stderr)
-    found = [name for name in NAMES if python(name).exists() and (FOLDER / f"{name}.py").exists()]
-    missing = sorted(set(NAMES) - set(found))
-    if ended.returncode or missing:
-        stage.warn(f"peers that are missing from this run: {', '.join(missing) or 'none'}")
+    found = []
+    for name in NAMES if stage.options.peers else ():
+        try:
+            await asyncio.to_thread(prepare, name)
+        except (NoPython, OSError, subprocess.CalledProcessError) as error:
+            stage.warn(f"the peer {name} is missing from this run: {error}")
+        else:
+            found.append(name)
     return found
 
 
 def command(name: str, port: int, url: str, supplier: int, *options: str) -> list[str]:
     """How a peer is started."""
     fixed = ["--port", str(port), "--database", url, "--supplier", f"http://127.0.0.1:{supplier}"]
-    return [str(python(name)), str(FOLDER / f"{name}.py"), *fixed, *options]
+    return [*program(name), *fixed, *options]
 
 
 @asynccontextmanager
