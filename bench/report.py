@@ -10,7 +10,7 @@ from bench.plot import plot
 from bench.results import Figures, Verdict
 from bench.stage import Stage
 
-SIDE, METRIC, FIGURE = 40, 16, 30  # widths of the columns
+SIDE, METRIC, FIGURE = 36, 19, 34  # widths of the columns
 
 
 def progress(line: str) -> None:

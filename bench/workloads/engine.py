@@ -12,7 +12,6 @@ from bench import checks, machine, peer
 from bench.results import Metric, Target
 from bench.stage import Stage, free_port
 from bench.workload import OURS, Side, Workload
-from bench.workloads.through import peers
 
 RATE, LOCAL, PEAK = "operations/s", "local steps/s", "peak MB"
 ONE, THREE = "pgbench, one transaction", "pgbench, three transactions"
@@ -106,7 +105,6 @@ ENGINE = Workload(
     },
     [
         Target("engine, of pgbench (the faster of both)", (OURS,), RATE, 1.0, LIMITS),
-        Target("engine, times the best peer", (OURS,), RATE, 1.0, peers(RATE)),
     ],
     sides,
 )
