@@ -39,6 +39,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="folder of the JSON and the plot; else `results` in --home")
     wanted = parser.parse_args(given)
+    wanted.home = wanted.home.resolve()
     unknown = sorted(set(filter(None, wanted.only.split(","))) - set(WORKLOADS))
     if unknown:
         parser.error(f"no workload named {', '.join(unknown)}")

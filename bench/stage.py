@@ -126,9 +126,9 @@ class Stage:
         return name
 
     @asynccontextmanager
-    async def program(self, name: str, *arguments: str, module: str = "") -> AsyncIterator[Child]:
+    async def program(self, name: str, *arguments: str) -> AsyncIterator[Child]:
         """A program of the bench, ready."""
-        child = await self.children.start(name, [sys.executable, "-m", f"bench.programs.{module or name}", *arguments])
+        child = await self.children.start(name, [sys.executable, "-m", f"bench.programs.{name}", *arguments])
         try:
             await child.ready()
             yield child

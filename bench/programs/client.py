@@ -10,10 +10,9 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import aiohttp
 import httpx
 import uvloop
 
@@ -28,6 +27,7 @@ PATH = "/purchases"
 TIMEOUT = 10.0  # seconds, an agent's default
 
 Call = Callable[[str], Awaitable[int]]  # an idempotency key goes in, the answer's status comes out
+Kind = Callable[[int, int], AbstractAsyncContextManager[Call]]  # of the supplier's port, and how many are in flight
 
 
 def headers(key: str) -> dict[str, str]:
@@ -90,20 +90,6 @@ async def with_httpx(port: int, concurrency: int) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def with_aiohttp(port: int, concurrency: int) -> AsyncIterator[Call]:
-    """The client aiohttp, as one uses it."""
-    connector = aiohttp.TCPConnector(limit=concurrency)
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector, timeout=timeout) as client:
-
-        async def call(key: str) -> int:
-            async with client.post(PATH, data=BODY, headers=headers(key)) as answer:
-                return answer.status if await answer.read() else 0
-
-        yield call
-
-
-@asynccontextmanager
 async def bare(port: int, concurrency: int) -> AsyncIterator[Call]:
     """The least that asyncio can do it with: no limit of time, no parser, no pool that forgets."""
     free = [await connect(port) for _ in range(concurrency)]
@@ -115,20 +101,22 @@ async def bare(port: int, concurrency: int) -> AsyncIterator[Call]:
         return status
 
     yield call
+    for connection in free:
+        connection.close()
 
 
-KINDS = {"makegood": makegood, "borrowed": borrowed, "httpx": with_httpx, "aiohttp": with_aiohttp, "bare": bare}
+KINDS: dict[str, Kind] = {"makegood": makegood, "borrowed": borrowed, "httpx": with_httpx, "bare": bare}
 
 
-async def main() -> None:
+async def main(kinds: Mapping[str, Kind]) -> None:
     """Reads the arguments and carries them out."""
     parser = argparse.ArgumentParser(prog="bench.programs.client")
-    parser.add_argument("--kind", choices=KINDS, required=True)
+    parser.add_argument("--kind", choices=kinds, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--concurrency", type=int, default=32)
     wanted = parser.parse_args()
-    async with KINDS[wanted.kind](wanted.port, wanted.concurrency) as call:
+    async with kinds[wanted.kind](wanted.port, wanted.concurrency) as call:
         print("ready", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         left = iter(range(wanted.count))
@@ -146,4 +134,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(KINDS))

@@ -1,92 +1,158 @@
-"""The framework limit: our application and our server, whose webhook route checks the signature and answers 202.
+"""The framework limit: what answers 202 once the signature is right, with no database behind it.
 
-    python -m bench.programs.framework --port 8080           our application: its middleware, its error handlers, its routes
-    python -m bench.programs.framework --port 8080 --plain   a FastAPI application with this route and nothing else
+    python -m bench.programs.framework --port 8080 --config FILE --kind plain
 
-There is no database, and the body's JSON is not read.
+    plain        a FastAPI application with one route, as the framework's own tutorial makes one
+    application  our application, and the framework leads the webhook to that route through our middleware
+    deliveries   our application as it is, but its intake stores nothing: what we do before and after the database
+    asgi         the server and the signature, with neither framework nor application
+
+All stand behind the service's own server. None but `deliveries` reads the body's JSON.
 """
 
 import argparse
+import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import Context, create_app
+from app.api import Api, Context, create_app
 from app.api.protocol import BoundedProtocol
 from app.clock import DatabaseClock
 from app.control import Control
 from app.db.engine import create
 from app.db.sagas import Sagas
 from app.db.store import Store
+from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
-from app.intake import Intake
+from app.intake import Intake, Receipt
 from app.providers import provider
-from app.settings import Settings
+from app.providers.reading import Reading
+from app.settings import Settings, Source
 from bench.config import read
 from bench.webhooks import PATH
 
 ANSWER = {"operation_id": "00000000-0000-5000-8000-000000000000", "status": "accepted"}
-LOCATION = {"Location": f"/operations/{ANSWER['operation_id']}"}
+LOCATION = f"/operations/{ANSWER['operation_id']}"
 NOWHERE = "postgresql://127.0.0.1:1/none"  # never connected to: all that stands on it connects when it is first used
 
 
+class Verify:
+    """Checks a webhook's signature as the service does, and raises where it is wrong."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._source = settings.sources["shop"]
+        self._provider = provider(self._source.provider)
+        self._clock = DatabaseClock()
+
+    def __call__(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Raises SignatureInvalid."""
+        self._provider.verify(self._source, headers, body, self._clock.wall())
+
+
 def route(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
-    """The route that all limits share."""
-    source = settings.sources["shop"]
-    teller, clock = provider(source.provider), DatabaseClock()
+    """A route of the framework."""
+    verify = Verify(settings)
 
     async def receive(request: Request) -> Response:
         body = await request.body()
-        teller.verify(source, dict(request.headers), body, clock.wall())
-        return JSONResponse(ANSWER, 202, LOCATION)
+        verify(request.headers, body)
+        return JSONResponse(ANSWER, 202, {"Location": LOCATION})
 
     return receive
 
 
-def ours(settings: Settings) -> FastAPI:
-    """Our application with that route in front of its own."""
-    engine, store, clock, wakeup = (
-        create(NOWHERE, 1),
-        Store(NOWHERE, 1, DatabaseClock()),
-        DatabaseClock(),
-        Wakeup(NOWHERE),
-    )
-    sagas = Sagas(engine, settings.limits())
-
-    async def ready() -> None:
-        """Nothing is needed."""
-
-    application = create_app(
-        Context(
-            settings=settings,
-            engine=engine,
-            clock=clock,
-            sagas=sagas,
-            intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup),
-            control=Control(engine, store, sagas, clock, wakeup),
-            readiness=ready,
-        )
-    )
-    application.router.routes.insert(0, Route(PATH, route(settings), methods=["POST"]))
-    return application
-
-
-def plain(settings: Settings) -> FastAPI:
-    """An application as the framework's own tutorial makes one."""
-    application = FastAPI()
-    receive = route(settings)
+def plain(settings: Settings) -> ASGIApp:
+    """The framework, as its own tutorial has it."""
+    application, receive = FastAPI(), route(settings)
 
     @application.post(PATH)
     async def webhook(request: Request) -> Response:
         return await receive(request)
 
     return application
+
+
+def framework(settings: Settings) -> ASGIApp:
+    """Our application, with that route in front of its own."""
+    application = ours(settings)
+    application.deliveries = None
+    application.router.routes.insert(0, Route(PATH, route(settings), methods=["POST"]))
+    return application
+
+
+class Forgetful(Intake):
+    """Says of every payment that it is stored."""
+
+    async def receive_all(
+        self, source: Source, messages: Sequence[tuple[Reading, bytes]], traceparent: str | None = None
+    ) -> list[Receipt]:
+        """Stores nothing."""
+        del source, traceparent
+        return [Receipt(EventStatus.ACCEPTED, UUID(int=1), UUID(int=1)) for _ in messages]
+
+
+def ours(settings: Settings) -> Api:
+    """Our application, which forgets what it is told."""
+    clock, wakeup, engine = DatabaseClock(), Wakeup(NOWHERE), create(NOWHERE, 1)
+    store, sagas = Store(NOWHERE, 1, clock), Sagas(engine, settings.limits())
+
+    async def ready() -> None:
+        """Nothing is needed."""
+
+    return create_app(
+        Context(
+            settings=settings,
+            engine=engine,
+            clock=clock,
+            sagas=sagas,
+            intake=Forgetful(engine, store, sagas, settings.sagas, clock, wakeup),
+            control=Control(engine, store, sagas, clock, wakeup),
+            readiness=ready,
+        )
+    )
+
+
+def asgi(settings: Settings) -> ASGIApp:
+    """The signature alone."""
+    verify = Verify(settings)
+    said = json.dumps(ANSWER, separators=(",", ":")).encode()
+    head = {
+        "type": "http.response.start",
+        "status": 202,
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(said)),
+            (b"location", LOCATION.encode()),
+        ],
+    }
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        verify({name.decode(): value.decode("latin-1") for name, value in scope["headers"]}, body)
+        await send(head)
+        await send({"type": "http.response.body", "body": said})
+
+    return application
+
+
+KINDS: dict[str, Callable[[Settings], ASGIApp]] = {
+    "plain": plain,
+    "application": framework,
+    "deliveries": ours,
+    "asgi": asgi,
+}
 
 
 class Server(uvicorn.Server):
@@ -103,11 +169,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.programs.framework")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--kind", choices=KINDS, required=True)
     wanted = parser.parse_args()
     settings = read(wanted.config)
     config = uvicorn.Config(
-        plain(settings) if wanted.plain else ours(settings),
+        KINDS[wanted.kind](settings),
         port=wanted.port,
         http=BoundedProtocol,
         log_config=None,

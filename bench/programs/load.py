@@ -118,6 +118,8 @@ async def open_loop(waiting: list[bytes], ports: list[int], rate: float) -> dict
         sent.append((0.0, 0.0))
         tasks.append(loop.create_task(send(number, request)))
     await asyncio.gather(*tasks)
+    for connection in free:
+        connection.close()
     return {"began": began, "seconds": loop.time() - first, "statuses": statuses, "late": late, "sent": sent}
 
 

@@ -10,6 +10,7 @@ from bench.workload import OURS, Side, Workload
 
 CALLS, COST = "calls/s", "µs of CPU a call"
 HTTPX = "httpx"
+AIOHTTP = "client_aiohttp"
 # What each is called in the table, and what the program calls it.
 KINDS = {
     OURS: "makegood",
@@ -25,7 +26,8 @@ async def run(stage: Stage, kind: str) -> Mapping[str, float]:
     count, concurrency = stage.options.calls, str(stage.options.concurrency)
     async with stage.supplier() as port:
         arguments = ["--kind", kind, "--port", str(port), "--count", str(count), "--concurrency", concurrency]
-        async with stage.program("client", *arguments) as child, stage.measured(f"client {kind}"):
+        module = AIOHTTP if kind == "aiohttp" else "client"
+        async with stage.program(module, *arguments) as child, stage.measured(f"client {kind}"):
             child.tell("go")
             said = json.loads(await child.line("{", seconds=LOAD_LIMIT))
         supplied(port, count)
