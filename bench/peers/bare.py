@@ -19,7 +19,9 @@ import httpx
 
 from bench.peers.shop import FINISH, IN_FLIGHT, Call, Options, Payment, Peer, main
 
-TABLE = "CREATE TABLE IF NOT EXISTS operations (external_id text PRIMARY KEY, payment json NOT NULL, called_at timestamptz)"
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS operations (external_id text PRIMARY KEY, payment json NOT NULL, called_at timestamptz)"
+)
 INSERT = "INSERT INTO operations (external_id, payment) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 CALLED = "UPDATE operations SET called_at = clock_timestamp() WHERE external_id = $1"
 LEFT = "SELECT payment FROM operations WHERE external_id NOT IN (SELECT external_id FROM done)"

@@ -1,8 +1,8 @@
 """Makes an environment for each peer under `.bench/`, from its lock; quick when it is already there.
 
-    python -m bench.peers.setup            all of them
-    python -m bench.peers.setup oban       this one
-    python -m bench.peers.setup --lock     writes requirements/bench-*.lock anew
+python -m bench.peers.setup            all of them
+python -m bench.peers.setup oban       this one
+python -m bench.peers.setup --lock     writes requirements/bench-*.lock anew
 """
 
 import argparse
