@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import asyncpg
 import sqlalchemy
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
-from dbos._core import WorkflowHandleAsyncTask
+from dbos._error import DBOSWorkflowIDInUseError
 
 from bench.peers.shop import IN_FLIGHT, Options, Payment, Peer, main
 
@@ -66,12 +66,15 @@ class Dbos(Peer):
 
     async def receive(self, payment: Payment) -> bool:
         """The workflow's id is the payment's: it deduplicates for good."""
-        with SetWorkflowID(payment["id"]):
-            if self._queued:
-                await DBOS.enqueue_workflow_async(QUEUE, self._workflow, payment)
-                return True
-            handle = await DBOS.start_workflow_async(self._workflow, payment)
-        return isinstance(handle, WorkflowHandleAsyncTask)  # it has begun here; else it was there before
+        try:
+            with SetWorkflowID(payment["id"], workflow_id_reuse_policy="reject"):
+                if self._queued:
+                    await DBOS.enqueue_workflow_async(QUEUE, self._workflow, payment)
+                else:
+                    await DBOS.start_workflow_async(self._workflow, payment)
+        except DBOSWorkflowIDInUseError:
+            return False
+        return True
 
     async def fill(self, payments: list[Payment]) -> None:
         """One transaction: it has no means for many."""
