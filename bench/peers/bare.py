@@ -40,7 +40,7 @@ class Bare(Peer):
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Call]:
-        """httpx with its default transport; as many connections stay open as there are calls in flight (20 otherwise)."""
+        """The default transport of httpx; as many connections stay open as there are calls in flight (20 otherwise)."""
         url, limits = f"{self.options.supplier}/purchases", httpx.Limits(max_keepalive_connections=IN_FLIGHT)
         async with httpx.AsyncClient(limits=limits) as client:
 

@@ -12,7 +12,6 @@ from oban import Oban, worker
 from oban.job import Job
 from oban.schema import install
 from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg_pool import AsyncConnectionPool
 
 from bench.peers.shop import RECEIVE, Payment, Peer, main
 
@@ -66,8 +65,7 @@ class ObanPeer(Peer):
         await self._pool.close()
 
 
-@worker(queue=QUEUE)
-class Purchase:
+class _Purchase:
     """A job: Oban makes the object, so the peer is found at the class."""
 
     peer: ClassVar[ObanPeer]
@@ -75,6 +73,9 @@ class Purchase:
     async def process(self, job: Job) -> None:
         """Does it."""
         await self.peer.purchase(job.args)
+
+
+Purchase = worker(queue=QUEUE)(_Purchase)
 
 
 if __name__ == "__main__":

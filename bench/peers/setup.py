@@ -62,10 +62,10 @@ def prepare(name: str) -> Path:
     uv = shutil.which("uv")
     if uv:
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", base, folder], check=True)
-        install = [uv, "pip", "install", "--quiet", "--python", python]
+        install = [uv, "pip", "install", "--quiet", "--python", str(python)]
     else:
         subprocess.run([base, "-m", "venv", "--clear", folder], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, "--require-hashes", "-r", lock], check=True)
     stamp.write_text(digest, encoding="ascii")
     return python
@@ -87,7 +87,7 @@ def _find(name: str) -> str:
 
 def _answers(python: Path, oldest: tuple[int, int]) -> bool:
     """Whether it starts and is new enough: a version manager's shim may be on PATH and start nothing."""
-    asked = [python, "-c", f"import sys; sys.exit(sys.version_info < {oldest!r})"]
+    asked = [str(python), "-c", f"import sys; sys.exit(sys.version_info < {oldest!r})"]
     try:
         return subprocess.call(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
     except OSError:
@@ -101,7 +101,7 @@ def lock(name: str) -> None:
     # No index and no link is written, so that the locks serve behind any mirror; the hashes say what is meant.
     silent = ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--quiet"]
     python = ["--universal", "--python-version", ".".join(str(part) for part in wanted.python)]
-    into = ["-c", LOCKS / "makegood.lock", "-o", LOCKS / f"bench-{name}.lock"]
+    into = ["-c", str(LOCKS / "makegood.lock"), "-o", str(LOCKS / f"bench-{name}.lock")]
     subprocess.run(
         [uv, "pip", "compile", "-", *python, "--generate-hashes", *silent, *into],
         input="\n".join((*SHARED, *wanted.packages)),
