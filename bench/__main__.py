@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import checks, machine, report
-from bench.children import ROOT, ChildFailed, Children
+from bench import machine, report
+from bench.children import ROOT, Children
 from bench.postgres import Postgres
 from bench.results import Figures
 from bench.stage import Options, Stage
@@ -61,17 +61,26 @@ def options_of(wanted: argparse.Namespace) -> Options:
 
 async def compare(stage: Stage, workload: Workload, names: Sequence[str]) -> Figures:
     """Lets the sides take turns: A B C, A B C, ..."""
-    figures = Figures(workload.name, workload.metrics, workload.targets)
-    sides = [side for side in await workload.sides(stage) if not names or side.name in names]
+    figures = Figures(workload.name, workload.about, workload.metrics, workload.targets)
+    try:
+        sides = [side for side in await workload.sides(stage) if not names or side.name in names]
+    except Exception as error:  # noqa: BLE001 - as below
+        fail(stage, workload.name, error)
+        return figures
     for repeat in range(stage.options.repeat):
         for side in sides:
             report.progress(f"{workload.name} {repeat + 1}/{stage.options.repeat}: {side.name}")
             try:
                 figures.add(side.name, await side.run())
-            except (checks.WorkNotDone, ChildFailed) as error:
-                stage.failures.append(f"{workload.name}, {side.name}: {error}")
-                report.progress(f"  FAILED: {error}")
+            except Exception as error:  # noqa: BLE001 - whatever breaks one side, the others keep their figures
+                fail(stage, f"{workload.name}, {side.name}", error)
     return figures
+
+
+def fail(stage: Stage, what: str, error: Exception) -> None:
+    """Puts a failure beside the figures; the bench ends with status 1 then."""
+    stage.failures.append(f"{what}: {type(error).__name__}: {error}")
+    report.progress(f"  FAILED: {stage.failures[-1]}")
 
 
 async def run(wanted: argparse.Namespace) -> int:
@@ -88,10 +97,11 @@ async def run(wanted: argparse.Namespace) -> int:
             async with stage.closing:
                 await stage.watch_idle(IDLE_SECONDS)
                 await stage.prepare()
-                found = [await compare(stage, workload, wanted.side) for workload in chosen(wanted.only)]
-            report.write(
-                wanted.out or wanted.home / "results", stage, found, machine.describe() | await postgres.settings()
-            )
+                described, found = machine.describe() | await postgres.settings(), list[Figures]()
+                for workload in chosen(wanted.only):
+                    found.append(await compare(stage, workload, wanted.side))
+                    report.keep(wanted.out or wanted.home / "results", stage, found, described)
+                report.show(stage, found, described)
         finally:
             await postgres.close()
     return 1 if stage.failures else 0
@@ -113,7 +123,10 @@ def main() -> None:
     """Runs the bench and leaves with its exit status."""
     wanted = arguments(sys.argv[1:])
     with alone(wanted.home):
-        sys.exit(asyncio.run(run(wanted)))
+        try:
+            sys.exit(asyncio.run(run(wanted)))
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            sys.exit("bench: ended before its time; what was measured of whole workloads is written")
 
 
 if __name__ == "__main__":

@@ -63,14 +63,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
             try:
-                async with asyncio.timeout(STOP_LIMIT):
-                    await self._process.wait()
-            except (TimeoutError, asyncio.CancelledError):
-                self.kill()
-                await self._process.wait()
-                raise
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_LIMIT):
+                        await self._process.wait()
             finally:
-                self.kill()  # what it has started itself
+                self.kill()  # itself where it has not ended, and what it has started
+        await self._process.wait()
         await self._reading
 
     def kill(self) -> None:

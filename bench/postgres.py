@@ -24,6 +24,7 @@ STATEMENT_LIMIT = 3600.0  # seconds; ten million rows take their time
 
 COMMITTED = "SELECT coalesce(sum(xact_commit), 0) FROM pg_stat_database WHERE datname = ANY($1::text[])"
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1::text[])"
+EVERY = "SELECT datname FROM pg_database WHERE starts_with(datname, $1)"
 FAMILY = "SELECT datname FROM pg_database WHERE datname = $1 OR starts_with(datname, $1 || '_')"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -66,14 +67,19 @@ class Postgres:
             server = await asyncio.to_thread(embedded.start, folder)  # it waits for the end of the last one
             connection = await asyncpg.connect(server.url, command_timeout=STATEMENT_LIMIT)
         postgres = cls(server, connection)
-        for row in await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", OURS):
-            await postgres.drop(row["datname"])
+        await postgres.clear()
         return postgres
 
     async def close(self) -> None:
-        """Gives the server up; it stops."""
+        """Drops what was made and gives the server up; it stops."""
+        await self.clear()
         await self._connection.close()
         self._server.close()
+
+    async def clear(self) -> None:
+        """Drops every database of the bench."""
+        for row in await self._connection.fetch(EVERY, OURS):
+            await self._connection.execute(f"DROP DATABASE {row['datname']} WITH (FORCE)")
 
     def postmaster(self) -> int:
         """The server's first process."""

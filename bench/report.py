@@ -18,16 +18,20 @@ def progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def write(folder: Path, stage: Stage, found: Sequence[Figures], machine: Mapping[str, str]) -> None:
-    """Prints the table, and writes `bench.json` and `bench.svg`."""
+def show(stage: Stage, found: Sequence[Figures], machine: Mapping[str, str]) -> None:
+    """Prints the table."""
     lines = [f"{name}: {value}" for name, value in machine.items()]
     for figures in found:
-        lines += ["", figures.workload, *table(figures)]
+        lines += ["", f"{figures.workload}: {figures.about}", *table(figures)]
     verdicts = [verdict for figures in found for verdict in figures.verdicts()]
     lines += ["", "must reach", *map(judged, verdicts)]
     lines += [f"WARNING: {warning}" for warning in stage.warnings]
     lines += [f"FAILED: {failure}" for failure in stage.failures]
     print("\n".join(lines), flush=True)
+
+
+def keep(folder: Path, stage: Stage, found: Sequence[Figures], machine: Mapping[str, str]) -> None:
+    """Writes `bench.json` and `bench.svg`, of as many workloads as have run."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps(document(stage, found, machine), indent=1) + "\n", encoding="utf-8")
     (folder / "bench.svg").write_text(plot(found), encoding="utf-8")
@@ -52,7 +56,8 @@ def judged(verdict: Verdict) -> str:
     bound = f"{'at most' if verdict.target.at_most else 'at least'} {verdict.target.bound:g}"
     words = {True: "reached", False: "NOT REACHED", None: "not run"}
     found = "-" if verdict.found is None else f"{verdict.found:.3g}"
-    return f"  {verdict.target.text:60} {bound:16} {found:8} {words[verdict.met]}"
+    without = f" (without {', '.join(verdict.without)})" if verdict.without and verdict.found is not None else ""
+    return f"  {verdict.target.text:60} {bound:16} {found:8} {words[verdict.met]}{without}"
 
 
 def figure(value: float) -> str:
@@ -75,6 +80,7 @@ def document(stage: Stage, found: Sequence[Figures], machine: Mapping[str, str])
                 "bound": one.target.bound,
                 "found": one.found,
                 "met": one.met,
+                "without": one.without,
             }
             for figures in found
             for one in figures.verdicts()

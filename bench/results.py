@@ -40,11 +40,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a target stands. `found` None: a side that it needs was not run."""
+    """How a target stands.
+
+    Args:
+        found: None where a side that it needs was not run.
+        without: sides that it should be judged against and that were not run.
+    """
 
     workload: str
     target: Target
     found: float | None
+    without: tuple[str, ...] = ()
 
     @property
     def met(self) -> bool | None:
@@ -59,6 +65,7 @@ class Figures:
     """The values of one workload, by side and metric, one a repeat."""
 
     workload: str
+    about: str
     metrics: Mapping[str, Metric]
     targets: Sequence[Target]
     values: dict[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -87,7 +94,10 @@ class Figures:
 
     def verdicts(self) -> list[Verdict]:
         """How the targets stand."""
-        return [Verdict(self.workload, target, self._found(target)) for target in self.targets]
+        return [Verdict(self.workload, target, self._found(target), self._without(target)) for target in self.targets]
+
+    def _without(self, target: Target) -> tuple[str, ...]:
+        return tuple(side for side, metric in target.against if (side, metric) not in self.values)
 
     def _found(self, target: Target) -> float | None:
         value = self.best([(side, target.metric) for side in target.sides])

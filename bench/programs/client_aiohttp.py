@@ -18,7 +18,7 @@ async def with_aiohttp(port: int, concurrency: int) -> AsyncIterator[Call]:
 
         async def call(key: str) -> int:
             async with client.post(PATH, data=BODY, headers=headers(key)) as answer:
-                return answer.status if await answer.read() else 0
+                return int(answer.status) if await answer.read() else 0
 
         yield call
 

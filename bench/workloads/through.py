@@ -38,7 +38,7 @@ def peers(metric: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, metric) for name in peer.NAMES if name != peer.BARE)
 
 
-ARRANGED = (*peers(DONE), *((f"{name}{peer.BESIDE}", DONE) for name in peer.NAMES))
+ARRANGED = (*peers(DONE), *((f"{name}{peer.BESIDE}", DONE) for name in peer.NAMES if name != peer.BARE))
 
 
 def limit(options: Options) -> float:

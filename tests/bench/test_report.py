@@ -15,7 +15,7 @@ TARGET = Target("ours, of the limit", ("ours",), "rate", 0.75, LIMITS)
 @pytest.fixture
 def figures() -> Figures:
     """Two repeats."""
-    figures = Figures("accept", {"rate": Metric("1/s", limits=LIMITS)}, [TARGET])
+    figures = Figures("accept", "two sides", {"rate": Metric("1/s", limits=LIMITS)}, [TARGET])
     for ours, limit in ((600.0, 1000.0), (800.0, 1200.0)):
         figures.add("ours", {"rate": ours})
         figures.add("limit & <bound>", {"rate": limit})

@@ -11,7 +11,7 @@ TIME = Metric("ms", less_is_better=True, limits=(("peer", "time"), ("other", "ti
 @pytest.fixture
 def figures() -> Figures:
     """Three repeats of ours and of two limits."""
-    figures = Figures("through", {"rate": RATE, "time": TIME}, [])
+    figures = Figures("through", "two sides", {"rate": RATE, "time": TIME}, [])
     for ours, slow, fast in ((90.0, 50.0, 100.0), (80.0, 40.0, 120.0), (300.0, 60.0, 90.0)):
         figures.add("ours", {"rate": ours, "time": 6.0})
         figures.add("slow limit", {"rate": slow})
@@ -62,3 +62,10 @@ def test_a_target_without_both_sides_is_neither_met_nor_missed(figures: Figures,
     figures.targets = [target]
     [verdict] = figures.verdicts()
     assert (verdict.found, verdict.met) == (None, None)
+
+
+def test_a_target_says_whom_it_was_not_judged_against(figures: Figures) -> None:
+    """The best of the peers that were run is not the best of all."""
+    figures.targets = [Target("of the best", ("ours",), "rate", 0.9, (("nobody", "rate"), *RATE.limits))]
+    [verdict] = figures.verdicts()
+    assert (verdict.found, verdict.without) == (0.9, ("nobody",))
