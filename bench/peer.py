@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from bench.peers.setup import PEERS, NoPython, prepare, program
 from bench.stage import Running, Stage, free_port
@@ -23,12 +24,21 @@ async def set_up(stage: Stage) -> list[str]:
     found = []
     for name in NAMES if stage.options.peers else ():
         try:
-            await asyncio.to_thread(prepare, name)
+            python = await asyncio.to_thread(prepare, name)
+            stage.notes[f"peer {name}"] = await asyncio.to_thread(versions, name, python)
         except (NoPython, OSError, subprocess.CalledProcessError) as error:
             stage.warn(f"the peer {name} is missing from this run: {error}")
         else:
             found.append(name)
     return found
+
+
+def versions(name: str, python: Path) -> str:
+    """What a peer runs on. Raises CalledProcessError."""
+    asked = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]), 'on Python', sys.version.split()[0])"
+    library = "httpx" if name == BARE else name
+    answer = subprocess.run([python, "-c", asked, library], check=True, capture_output=True, encoding="utf-8")
+    return f"{library} {answer.stdout.strip()}"
 
 
 def command(name: str, port: int, url: str, supplier: int, *options: str) -> list[str]:

@@ -52,7 +52,6 @@ class Postgres:
         self._server = server
         self._connection = connection
         self._made = 0
-        self.version = ".".join(str(part) for part in connection.get_server_version()[:2])
 
     @classmethod
     async def start(cls, folder: Path, settings: Mapping[str, str] = SETTINGS) -> "Postgres":
@@ -142,7 +141,8 @@ class Postgres:
         rows = await self._connection.fetch(
             "SELECT name, current_setting(name) AS value FROM pg_settings WHERE name = ANY($1::text[])", names
         )
-        return {"version": self.version, **{row["name"]: row["value"] for row in rows}}
+        version = await self._connection.fetchval("SHOW server_version")
+        return {"postgresql": version, **{row["name"]: row["value"] for row in rows}}
 
 
 async def _has(connection: Connection, settings: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ def progress(line: str) -> None:
 
 def show(stage: Stage, found: Sequence[Figures], machine: Mapping[str, str]) -> None:
     """Prints the table."""
-    lines = [f"{name}: {value}" for name, value in machine.items()]
+    lines = [f"{name}: {value}" for name, value in {**machine, **stage.notes}.items()]
     for figures in found:
         lines += ["", f"{figures.workload}: {figures.about}", *table(figures)]
     verdicts = [verdict for figures in found for verdict in figures.verdicts()]

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from app.db import schema
 from bench import checks, config, machine
@@ -83,6 +82,7 @@ class Stage:
         empty: a migrated database without rows, to be copied.
         warnings: what stands beside the figures.
         failures: repeats that gave no figure.
+        notes: what else the figures were taken with.
         closing: what a workload has started for itself.
     """
 
@@ -93,7 +93,7 @@ class Stage:
     empty: str = ""
     warnings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
     _stored: dict[tuple[int, bool], str] = field(default_factory=dict)
 
