@@ -1,7 +1,7 @@
 """From a verified delivery to a stored event and, if its payment is new, the operation that will make it good."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from app.clock import Clock
 from app.db.engine import AsyncEngine
-from app.db.ingest import Arrival, Stored
+from app.db.ingest import Arrival, Start, Stored
 from app.db.reads import event_row
 from app.db.rows import bucket_of
 from app.db.sagas import Sagas
@@ -23,6 +23,9 @@ from app.saga.creation import Heard, new_operation
 from app.saga.definition import Saga
 from app.saga.model import Json, Operation, compact_json
 from app.settings import Source
+
+# Makes the first call of a new operation ready, from the webhook's JSON; None where it is to be claimed.
+StartWith = Callable[[Operation, Json], Start | None]
 
 REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
 
@@ -60,6 +63,7 @@ class Intake:
 
     Args:
         sagas_by_name: the sagas of the configuration.
+        start_with: where this process has a worker: makes the first call of a new operation ready.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Intake:
         sagas_by_name: Mapping[str, Saga],
         clock: Clock,
         wakeup: Wakeup,
+        start_with: StartWith | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -77,6 +82,7 @@ class Intake:
         self._sagas_by_name = sagas_by_name
         self._clock = clock
         self._wakeup = wakeup
+        self._start_with = start_with
 
     async def receive(self, source: Source, reading: Reading, body: bytes, traceparent: str | None = None) -> Receipt:
         """Stores a delivery; when this returns it is on disk.
@@ -97,8 +103,15 @@ class Intake:
         """Stores what came in one delivery, all of it or nothing; one receipt each. Arguments and errors as `receive`."""
         now = self._clock.now()
         arrivals = [await self._arrival(source, reading, body, traceparent, now) for reading, body in messages]
+        arrivals = [self._started(arrival, reading) for arrival, (reading, _) in zip(arrivals, messages, strict=True)]
         stored = await self._store.ingest_all(arrivals)
         return [self._receipt(arrival, found) for arrival, found in zip(arrivals, stored, strict=True)]
+
+    def _started(self, arrival: Arrival, reading: Reading) -> Arrival:
+        """With its first call, where that can go out as soon as it is stored; nothing may be waited for after this."""
+        if self._start_with is None or arrival.operation is None or not isinstance(reading, Payment):
+            return arrival
+        return replace(arrival, start=self._start_with(arrival.operation, reading.event))
 
     async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
         """Reads an unprocessable or conflicting event again, after the configuration was mended.
@@ -128,7 +141,7 @@ class Intake:
         return self._receipt(arrival, stored)
 
     def _receipt(self, arrival: Arrival, stored: Stored) -> Receipt:
-        if stored.status is EventStatus.ACCEPTED:
+        if stored.status is EventStatus.ACCEPTED and arrival.start is None:
             self._wakeup.signal()
         operation = arrival.operation.id if arrival.operation else None
         return Receipt(stored.status, arrival.id, operation, arrival.event_type, stored.detail)

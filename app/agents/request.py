@@ -72,6 +72,11 @@ class Request:
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
 
+    @property
+    def recorded(self) -> dict[str, Json]:
+        """What is put on record of it."""
+        return {"method": self.method, "url": self.url, "body": self.body}
+
 
 class Endpoint:
     """An agent as its requests see it: its address without credentials, its fixed headers, and what is secret of it."""

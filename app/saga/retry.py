@@ -36,6 +36,21 @@ def released(operation: Operation) -> Operation:
     return replace(operation, complete_by=None, locked_by=None)
 
 
+def taken(operation: Operation, worker: str, now: datetime, leased_until: datetime) -> Operation:
+    """The operation under a worker's claim, which counts the attempt and makes a new lease."""
+    return replace(
+        operation,
+        status=Status.PROCESSING,
+        attempt=operation.attempt + 1,
+        lease=operation.lease + 1,
+        revision=operation.revision + 1,
+        next_run_at=None,
+        complete_by=leased_until,
+        locked_by=worker,
+        updated_at=now,
+    )
+
+
 def again(operation: Operation, at: datetime) -> Operation:
     """The operation after a failure, to run again at `at`, at its deadline at the latest."""
     return replace(released(operation), status=Status.ERROR, next_run_at=min(at, operation.deadline))

@@ -19,10 +19,10 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from app.agents import Agents, Exchange
 from app.clock import Clock
+from app.db.claim import Claimed
 from app.db.engine import AsyncEngine
 from app.db.journal import AttemptEnd, AttemptStart
 from app.db.local import LocalTransactions
-from app.db.operations import Claimed
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
@@ -54,6 +54,21 @@ class Parts:
     draining: asyncio.Event
 
 
+def start_of(parts: Parts, sending: Sending, request: Json) -> AttemptStart:
+    """The attempt of a call as it is put on record."""
+    return AttemptStart(
+        operation_id=sending.operation.id,
+        lease=sending.operation.lease,
+        step=sending.step,
+        action=sending.action,
+        attempt=sending.attempt,
+        key=sending.key,
+        worker=parts.worker,
+        request=request,
+        at=parts.clock.now(),
+    )
+
+
 class Execution:
     """The work on one claim."""
 
@@ -61,7 +76,7 @@ class Execution:
         self.parts = parts
         self.saga = saga
         self._lease = lease
-        self._event: Json = None if claimed.event is None else json.loads(claimed.event)
+        self._event = claimed.event
 
     def is_ours(self, operation: Operation) -> bool:
         """Whether the operation is still under our claim."""
@@ -77,23 +92,14 @@ class Execution:
 
     def document(self, sending: Sending) -> dict[str, Json]:
         """The document that the call is made from."""
-        return call_document(sending.operation, sending.step, self._event, undo=sending.action is Action.UNDO)
+        event = None if self._event is None else json.loads(self._event)
+        return call_document(sending.operation, sending.step, event, undo=sending.action is Action.UNDO)
 
     async def begin(self, sending: Sending, request: Json) -> bool:
         """Puts the call on record, if the operation is still ours and as it was."""
         if not self.surely_held():
             return False
-        start = AttemptStart(
-            operation_id=sending.operation.id,
-            lease=self._lease.number,
-            step=sending.step,
-            action=sending.action,
-            attempt=sending.attempt,
-            key=sending.key,
-            worker=self.parts.worker,
-            request=request,
-            at=self.parts.clock.now(),
-        )
+        start = start_of(self.parts, sending, request)
         return await persist(lambda: self.parts.store.begin(sending.operation, start))
 
     async def defer(self, operation: Operation, until: datetime) -> Operation | None:
