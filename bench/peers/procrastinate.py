@@ -63,14 +63,15 @@ class Procrastinate(Peer):
     async def start(self) -> None:
         """The workers, in this loop. Finished jobs stay, as they do unless one asks for less."""
         run, each = self._app.run_worker_async, IN_FLIGHT // WORKERS
-        self._running = asyncio.gather(
-            *(run(concurrency=each, install_signal_handlers=False) for _ in range(WORKERS)), return_exceptions=True
-        )
+        self._running = [
+            asyncio.create_task(run(concurrency=each, install_signal_handlers=False)) for _ in range(WORKERS)
+        ]
 
     async def stop(self) -> None:
         """Lets the workers end what is under way."""
-        self._running.cancel()
-        await asyncio.wait([self._running])
+        for task in self._running:
+            task.cancel()
+        await asyncio.wait(self._running)
         await self._connections.close()
 
     async def _work(self, *, payment: Payment) -> None:
