@@ -159,6 +159,7 @@ def lock(arguments: list[str]) -> int:
     for wanted in (dev, service, bench):
         subprocess.run([*every, *silent, *wanted, *arguments], cwd=str(ROOT), check=True)
     set_up()
+    subprocess.run([str(PYTHON), "-m", "bench.peers.setup", "--lock", *arguments], cwd=str(ROOT), check=True)
     return 0
 
 

@@ -94,7 +94,7 @@ def _answers(python: Path, oldest: tuple[int, int]) -> bool:
         return False
 
 
-def lock(name: str) -> None:
+def lock(name: str, arguments: list[str]) -> None:
     """Writes a peer's lock anew. What the service uses too comes in the service's version."""
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     wanted = PEERS[name]
@@ -103,7 +103,7 @@ def lock(name: str) -> None:
     python = ["--universal", "--python-version", ".".join(str(part) for part in wanted.python)]
     into = ["-c", str(LOCKS / "makegood.lock"), "-o", str(LOCKS / f"bench-{name}.lock")]
     subprocess.run(
-        [uv, "pip", "compile", "-", *python, "--generate-hashes", *silent, *into],
+        [uv, "pip", "compile", "-", *python, "--generate-hashes", *silent, *into, *arguments],
         input="\n".join((*SHARED, *wanted.packages)),
         encoding="ascii",
         check=True,
@@ -114,15 +114,15 @@ def main() -> None:
     """Reads the arguments and carries them out; says which peer cannot run here, and why."""
     parser = argparse.ArgumentParser(prog="bench.peers.setup")
     parser.add_argument("names", nargs="*", choices=[*PEERS, []], metavar="NAME")
-    parser.add_argument("--lock", action="store_true")
+    parser.add_argument("--lock", nargs=argparse.REMAINDER, metavar="ARGUMENT")
     wanted = parser.parse_args()
     missing = False
     for name in wanted.names or PEERS:
         try:
-            if wanted.lock:
-                lock(name)
-            else:
+            if wanted.lock is None:
                 print(prepare(name))
+            else:
+                lock(name, wanted.lock)
         except NoPython as error:
             print(error, file=sys.stderr)
             missing = True
