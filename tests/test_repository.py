@@ -116,7 +116,7 @@ def test_the_locks_hold_every_dependency_by_hash_in_one_version() -> None:
     assert service.items() <= dev.items()
     bench = locked(ROOT / "requirements" / "bench.lock")
     assert names(extras["bench"]) <= bench.keys()
-    assert {name: version for name, version in bench.items() if name in dev} .items() <= dev.items()
+    assert {name: version for name, version in bench.items() if name in dev}.items() <= dev.items()
 
 
 def names(requirements: list[str]) -> set[str]:

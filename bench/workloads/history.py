@@ -13,8 +13,7 @@ from statistics import median
 from uuid import uuid4
 
 from app.clock import DatabaseClock
-from app.db import operations
-from app.db.operations import Claim
+from app.db.claim import Claim, claim, nothing_begun
 from bench import checks, machine
 from bench.config import KEY
 from bench.multiply import multiply
@@ -90,12 +89,12 @@ async def beside_backlog(stage: Stage, database: str) -> Mapping[str, float]:
     async with stage.serving(database, supplier=1, roles=["api"]) as running:
         await stage.load(running.ports, stage.options.operations, wanted)
     connection = await stage.postgres.connect(database)
-    claim = await claiming(connection)
+    each = await claiming(connection)
     await connection.close()
     rate, peak = await work_off(stage, database, wanted)
     async with stage.serving(database, supplier=1, roles=["worker"]) as running:
         resident, _ = machine.memory(running.children[0].pid)
-    return {RATE: rate, CLAIM: claim, PEAK: peak, RESIDENT: resident}
+    return {RATE: rate, CLAIM: each, PEAK: peak, RESIDENT: resident}
 
 
 async def claiming(connection: Connection) -> float:
@@ -103,11 +102,11 @@ async def claiming(connection: Connection) -> float:
     taken = []
     for _ in range(READS):
         now = DatabaseClock().now()
-        claim = Claim(uuid4(), 0, CLAIMED, "bench", now, now + timedelta(seconds=30))
+        wanted = Claim(uuid4(), 0, CLAIMED, "bench", now, now + timedelta(seconds=30))
         transaction = connection.transaction()
         await transaction.start()
         began = time.perf_counter()
-        claimed = await operations.claim(connection, claim, resent=False)
+        claimed = await claim(connection, wanted, nothing_begun, resent=False)
         taken.append(time.perf_counter() - began)
         await transaction.rollback()
         checks.equal({"claimed": len(claimed)}, {"claimed": CLAIMED}, "claim")
