@@ -54,10 +54,10 @@ class GroupCommit(Generic[Item, Result]):
         Raises:
             DatabaseUnavailable: the database did not take it; it may or may not be written.
         """
-        return await asyncio.shield(self.put(item))
+        return await self.put(item)
 
     def put(self, item: Item) -> "asyncio.Future[Result]":
-        """As `submit`, for who waits in his own way: the future is not to be cancelled.
+        """As `submit`, for who waits in his own way.
 
         Raises:
             DatabaseUnavailable: too much is waiting already.
