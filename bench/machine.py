@@ -46,6 +46,12 @@ class Used:
         return self.foreign + self.stolen > FOREIGN_ALLOWED
 
 
+def kernel() -> list[int]:
+    """The parent of the kernel's own threads, where it can be seen: among them are those that write what we have written."""
+    name = PROC / "2" / "comm"
+    return [2] if name.exists() and name.read_text() == "kthreadd\n" else []
+
+
 def read(roots: Iterable[int]) -> Reading:
     """A reading; `roots` are the processes that are ours, with all that they have started."""
     fields = (PROC / "stat").read_text().splitlines()[0].split()[1:9]
