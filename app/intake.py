@@ -83,6 +83,7 @@ class Intake:
         self._clock = clock
         self._wakeup = wakeup
         self._start_with = start_with
+        self._saga_hashes: dict[str, str] = {}
 
     async def receive(self, source: Source, reading: Reading, body: bytes, traceparent: str | None = None) -> Receipt:
         """Stores a delivery; when this returns it is on disk.
@@ -186,6 +187,13 @@ class Intake:
             transition=uuid4(),
         )
 
+    async def _hash_of(self, saga: Saga) -> str:
+        """The hash of a saga of the configuration, which is on disk; found by its name, as its own is long to compute."""
+        known = self._saga_hashes.get(saga.name)
+        if known is None:
+            known = self._saga_hashes[saga.name] = await self._sagas.store(saga)
+        return known
+
     async def _operation(
         self, source: Source, payment: Payment, event: UUID, traceparent: str | None, now: datetime
     ) -> Operation:
@@ -194,7 +202,7 @@ class Intake:
         return new_operation(
             operation_id(source.identity, payment.external_id),
             saga,
-            await self._sagas.store(saga),
+            await self._hash_of(saga),
             Heard(
                 source=source.name,
                 external_id=payment.external_id,

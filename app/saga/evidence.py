@@ -1,6 +1,5 @@
 """What is known of a step, and how each sending and each proof changes it."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from app.saga.signals import (
     StepUnavailable,
     StepUnknown,
 )
+from app.saga.values import replace
 
 CONFLICT = 409
 

@@ -1,6 +1,5 @@
 """What an operator may ask for, and what becomes of it."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from app.errors import InvalidRequest, NotAllowed
@@ -11,6 +10,7 @@ from app.saga.forward import advance_to_next, evidence_needed, stop_reason, turn
 from app.saga.model import Action, Operation, Phase, Reason, Status, StepStatus
 from app.saga.retry import key_expired, settled_at
 from app.saga.signals import CancelRequested, Resolved, StepResolved
+from app.saga.values import replace
 
 STANDING = frozenset({Status.ERROR, Status.WAITING, Status.HELD})
 

@@ -1,10 +1,10 @@
 """When a call is made again: pure functions of the attempt, the time and a random number that is given."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.saga.definition import Limits, RetryPolicy
 from app.saga.model import Operation, Sendings, Status
+from app.saga.values import replace
 
 
 def interval(policy: RetryPolicy, attempt: int) -> timedelta:

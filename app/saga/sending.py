@@ -1,6 +1,6 @@
 """What a worker that has claimed an operation is to send, or the decision that stands without a call."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.saga.compensate import compensate, hold, next_undo, refund_overdue, undo_from
@@ -9,6 +9,7 @@ from app.saga.evidence import sent, with_step
 from app.saga.forward import advance_to_next, evidence_needed, no_more_to_learn, stop_reason, turn
 from app.saga.model import Action, HeldReason, Operation, Phase, Sendings, StepStatus, Transition, idempotency_key
 from app.saga.retry import key_expired, settled_at
+from app.saga.values import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class Execution:
         # that was lost, and its answer would count a second time, as a late one.
         store, actor, id_, at = self.parts.store, self.parts.worker, uuid4(), self.parts.clock.now()
         landed = await persist(lambda: store.record(transition, actor=actor, attempt=attempt, at=at, id=id_))
-        if landed:
+        if landed and logger.isEnabledFor(logging.DEBUG):
             after = transition.after
             logger.debug(
                 transition.cause,
