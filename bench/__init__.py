@@ -8,5 +8,5 @@
 
 Every one is a process of its own on 127.0.0.1. The sides take turns, so that what slows the machine for a while slows
 them all; a figure is the median of its repeats, and stands beside a limit or a peer of the same run. After each repeat
-the rows and the supplier's count are looked at: a repeat whose work was not done ends the bench.
+the rows and the supplier's count are looked at: a repeat whose work was not done gives no figure, and the bench fails.
 """

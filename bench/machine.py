@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -46,6 +47,12 @@ class Used:
         return self.foreign + self.stolen > FOREIGN_ALLOWED
 
 
+def kernel() -> list[int]:
+    """The parent of the kernel's own threads, where it can be seen: among them are those that write what we have written."""
+    name = PROC / "2" / "comm"
+    return [2] if name.exists() and name.read_text() == "kthreadd\n" else []
+
+
 def read(roots: Iterable[int]) -> Reading:
     """A reading; `roots` are the processes that are ours, with all that they have started."""
     fields = (PROC / "stat").read_text().splitlines()[0].split()[1:9]
@@ -55,7 +62,7 @@ def read(roots: Iterable[int]) -> Reading:
         busy / TICKS,
         sum(_times(set(roots))) / TICKS,
         ticks[STEAL] / TICKS,
-        float((PROC / "uptime").read_text().split()[0]),
+        time.monotonic(),
     )
 
 
@@ -63,8 +70,8 @@ def between(before: Reading, after: Reading) -> Used:
     """What was used from one reading to the next."""
     capacity = max(after.at - before.at, 1 / TICKS) * (os.cpu_count() or 1)
     ours = after.ours - before.ours
-    foreign = max(0.0, after.all - before.all - ours)
-    return Used(ours / capacity, foreign / capacity, (after.stolen - before.stolen) / capacity)
+    foreign = max(0.0, after.all - before.all - ours)  # what is counted in ticks may come to more than the whole
+    return Used(ours / capacity, min(1.0, foreign / capacity), (after.stolen - before.stolen) / capacity)
 
 
 def memory(pid: int) -> tuple[float, float]:

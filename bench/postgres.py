@@ -80,6 +80,11 @@ class Postgres:
         for row in await self._connection.fetch(EVERY, OURS):
             await self._connection.execute(f"DROP DATABASE {row['datname']} WITH (FORCE)")
 
+    @property
+    def folder(self) -> Path:
+        """Where the data really is."""
+        return self._server.data_dir
+
     def postmaster(self) -> int:
         """The server's first process."""
         (file,) = self._server.data_dir.glob("pg*/postmaster.pid")

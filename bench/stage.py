@@ -226,8 +226,8 @@ class Stage:
             self.warnings.append(warning)
 
     def ours(self) -> list[int]:
-        """The processes that are ours, with all below them: the driver, and PostgreSQL."""
-        return [os.getpid(), self.postgres.postmaster()]
+        """The processes that are ours, with all below them: the driver and PostgreSQL; the kernel's threads work for us too."""
+        return [os.getpid(), self.postgres.postmaster(), *machine.kernel()]
 
 
 def supplied(port: int, count: int) -> None:
