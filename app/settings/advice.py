@@ -28,6 +28,11 @@ def _of_sources(settings: Settings) -> Iterator[str]:
     for source in settings.sources.values():
         if not source.secrets and not source.options.suffices:
             yield f"sources.{source.name}.secrets: there is none, so every webhook is refused"
+        if source.reconcile is not None and source.reconcile.since < source.reconcile.every:
+            yield (
+                f"sources.{source.name}.reconcile.since: shorter than every: "
+                "what was paid in between, and told by no webhook, is never asked for"
+            )
         first = identities.setdefault(source.identity, source.name)
         if first != source.name:
             yield f"sources.{source.name}.identity: the same as that of {first}: one payment id in both is one payment"

@@ -41,7 +41,9 @@ def load(path: Path, environ: Mapping[str, str], schemes: Mapping[str, Scheme]) 
     source_tables = root.table("sources").members(name_of_part)
     agent_tables = root.table("agents").members(name_of_part)
     saga_tables = root.table("sagas").members(name_of_part)
-    sources = {name: read_source(name, table, schemes, saga_tables) for name, table in source_tables.items()}
+    sources = {
+        name: read_source(name, table, schemes, saga_tables, agent_tables) for name, table in source_tables.items()
+    }
     agents = {name: read_agent(name, table) for name, table in agent_tables.items()}
     limits = {name: agent.limits for name, agent in agents.items()}
     settings = Settings(

@@ -115,6 +115,14 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconcile:
+    """How often a provider is asked for its payments, and how far back."""
+
+    every: timedelta
+    since: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One sender of webhooks.
 
@@ -125,6 +133,8 @@ class Source:
         identity: what the ids of its operations are made from, whatever the source is called today.
         mode: events of the other mode are ignored.
         options: the provider's own.
+        api: the agent at which the provider's payments can be read.
+        reconcile: when they are read on a schedule.
     """
 
     name: str
@@ -136,6 +146,8 @@ class Source:
     fields: Fields
     mode: Mode = Mode.LIVE
     options: Options = Options()
+    api: str | None = None
+    reconcile: Reconcile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,19 @@ class Breaker:
 
     failures: int = 10
     open: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """Where an agent's access tokens come from, by the client's own credentials (RFC 6749, 4.4).
+
+    Args:
+        token_path: behind the agent's base URL.
+    """
+
+    token_path: str
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +192,7 @@ class Agent:
     in_flight: timedelta = timedelta(minutes=1)
     breaker: Breaker = Breaker()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    oauth: OAuth | None = None
 
     @property
     def limits(self) -> Limits:
