@@ -7,14 +7,17 @@ from typing import Any
 
 import httpx
 
-from app.agents.answer import NoReply, Reply, StepAnswer, lookup_answer, no_answer, step_answer, unclear
+from app.agents.answer import LARGEST_RESULT, NoReply, Reply, StepAnswer, lookup_answer, no_answer, step_answer, unclear
 from app.agents.breaker import CircuitBreaker
 from app.agents.gate import Gate
 from app.agents.http import Borrowed, Transport, attempt
+from app.agents.oauth import Authorized
 from app.agents.redact import Redactor
-from app.agents.request import Endpoint, Request, render
+from app.agents.request import Endpoint, Request, render, request_of
 from app.agents.transport import Connections
 from app.clock import Clock
+from app.errors import Unavailable
+from app.providers.refunds import Question
 from app.saga import Sending
 from app.saga.compensate import nothing_there
 from app.saga.definition import Lookup
@@ -57,9 +60,9 @@ class Agents:
         self._clock = clock
         self._endpoints = {name: Endpoint(agent) for name, agent in agents.items()}
         self._transports: dict[str, Transport] = {
-            name: Borrowed(transport) if transport else Connections(self._endpoints[name].origin, agent.max_concurrency)
-            for name, agent in agents.items()
+            name: _transport(self._endpoints[name], agent, clock, transport) for name, agent in agents.items()
         }
+        self._timeouts = {name: agent.timeout.total_seconds() for name, agent in agents.items()}
         self._gates = {name: _gate(agent, clock) for name, agent in agents.items()}
 
     def render(self, sending: Sending, document: dict[str, Json], traceparent: str | None) -> Request:
@@ -106,10 +109,40 @@ class Agents:
         sent_at = now - timedelta(seconds=came.since_sent) if isinstance(came, Reply) or came.sent else None
         return Exchange(_meaning(sending, came, answer), response, _outcome(sending, answer), sent_at)
 
+    async def ask(
+        self, agent: str, question: Question, *, wait: float, largest: int = LARGEST_RESULT
+    ) -> Reply | NoReply:
+        """Asks an agent something that changes nothing there, once, through its gate and within its timeout.
+
+        Args:
+            wait: seconds to wait for a slot.
+            largest: bytes of an answer that is read as JSON.
+
+        Raises:
+            SlotUnavailable: its breaker is open, or no slot became free.
+            Unavailable: it is not configured.
+        """
+        if agent not in self._endpoints:
+            raise Unavailable(f"not configured: there is no agent named {agent}")
+        gate, request = self._gates[agent], request_of(self._endpoints[agent], question)
+        async with gate.slot(wait):
+            came = await attempt(self._transports[agent], request, self._timeouts[agent], largest)
+        now = self._clock.now()
+        if isinstance(came, Reply) and isinstance(step_answer(came, now, ""), StepDone | StepRejected):
+            gate.answered()
+        else:
+            gate.failed(now)
+        return came
+
     async def aclose(self) -> None:
         """Closes all connections."""
         for transport in self._transports.values():
             await transport.aclose()
+
+
+def _transport(endpoint: Endpoint, agent: Agent, clock: Clock, borrowed: httpx.AsyncBaseTransport | None) -> Transport:
+    transport = Borrowed(borrowed) if borrowed else Connections(endpoint.origin, agent.max_concurrency)
+    return Authorized(transport, endpoint, agent.oauth, agent.timeout, clock) if agent.oauth else transport
 
 
 def _gate(agent: Agent, clock: Clock) -> Gate:

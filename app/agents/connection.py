@@ -33,6 +33,7 @@ class Coming:
         sent_at: when it was written, by the event loop's clock; None where that is not known.
         status: of the answer, once its headers have come.
         body: what has come of it.
+        largest: bytes of a body that are wanted; of one that goes on, a little more is read.
     """
 
     sent: bool = True
@@ -40,6 +41,12 @@ class Coming:
     status: int | None = None
     retry_after: str | None = None
     body: bytearray = field(default_factory=bytearray)
+    largest: int = LARGEST_RESULT
+
+    def clear(self) -> None:
+        """Forgets the answer: the request is sent once more."""
+        self.sent_at = self.status = self.retry_after = None
+        self.body.clear()
 
 
 class Connection(asyncio.Protocol):
@@ -133,7 +140,7 @@ class Connection(asyncio.Protocol):
                 return
         if self._whole:
             self._ended()
-        elif self._received > LARGEST_ANSWER:
+        elif self._received > LARGEST_ANSWER + self._coming.largest:
             self._broken(AnswerBroken("the answer is too large"))
 
     def eof_received(self) -> None:
@@ -204,7 +211,7 @@ class Connection(asyncio.Protocol):
         """A part of the body has come."""
         if not self._whole:
             self._coming.body += body
-            self._whole = len(self._coming.body) > LARGEST_RESULT
+            self._whole = len(self._coming.body) > self._coming.largest
 
     def on_message_complete(self) -> None:
         """The answer is whole, or it was one that says that another one follows."""

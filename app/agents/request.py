@@ -11,6 +11,7 @@ from uuid import UUID
 
 from app.agents.document import RequestRefused, body_of, fill
 from app.agents.redact import Redactor
+from app.providers.refunds import Question
 from app.saga import Sending
 from app.saga.definition import LocalCall
 from app.saga.model import Json
@@ -87,17 +88,23 @@ class Endpoint:
         self.origin = Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0))
         self.base = urlunsplit((parts.scheme, host, "", "", ""))
         self.path = parts.path.rstrip("/")
-        self.redactor = Redactor(headers)
+        self.redactor = Redactor(headers, (agent.oauth.client_secret,) if agent.oauth else ())
         self.shown = self.redactor.text(self.base)
         own = {"Host": self.origin.authority, **_OWN_HEADERS}
         self._headers = {name: value for name, value in own.items() if name.lower() not in names} | headers
         self._has_content_type = "content-type" in names
 
-    def headers(self, *, content: bool) -> dict[str, str]:
-        """The headers that every request to the agent has."""
-        if content and not self._has_content_type:
-            return {**self._headers, "Content-Type": "application/json"}
-        return dict(self._headers)
+    def headers(self, *, content: bool, **own: str) -> dict[str, str]:
+        """The headers that every request to the agent has, and a request's own, which go before them."""
+        names = {name.lower() for name in own}
+        headers = (
+            {name: value for name, value in self._headers.items() if name.lower() not in names}
+            if own
+            else dict(self._headers)
+        )
+        if content and not self._has_content_type and "content-type" not in names:
+            headers["Content-Type"] = "application/json"
+        return headers | own
 
 
 def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], traceparent: str | None) -> Request:
@@ -133,6 +140,21 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
         path=path,
         headers=headers,
         content=content,
+    )
+
+
+def request_of(endpoint: Endpoint, question: Question) -> Request:
+    """The request of a question that a provider wants asked; nothing of it is put on record."""
+    path = endpoint.path + question.path
+    return Request(
+        agent=endpoint.name,
+        method=question.method,
+        url=endpoint.shown + endpoint.redactor.text(path),
+        body=None,
+        target=endpoint.base + path,
+        path=path,
+        headers=endpoint.headers(content=question.content is not None, **question.headers),
+        content=question.content,
     )
 
 
