@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import partial
 
 from app.agents import Agents
+from app.agents.pages import Pages
 from app.api.context import Context
 from app.clock import DatabaseClock
 from app.control import Control
@@ -18,6 +19,7 @@ from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
+from app.fetching import Fetching
 from app.intake import Intake
 from app.settings import Settings
 from app.worker.runner import Runner, keep_up, parts_of
@@ -99,6 +101,10 @@ async def build(settings: Settings, role: Role) -> Service:
         wakeup.start()
         closing.push_async_callback(wakeup.stop)
         sagas = Sagas(engine, settings.limits())
+        agents = Agents(settings.agents, clock)
+        closing.push_async_callback(agents.aclose)
+        pages = Pages()
+        closing.push_async_callback(pages.aclose)
         context = Context(
             settings=settings,
             engine=engine,
@@ -106,12 +112,11 @@ async def build(settings: Settings, role: Role) -> Service:
             sagas=sagas,
             intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup),
             control=Control(engine, store, sagas, clock, wakeup),
+            fetching=Fetching(agents, pages, clock),
             readiness=partial(schema.check, engine),
         )
         runner = None
         if role is not Role.API:
-            agents = Agents(settings.agents, clock)
-            closing.push_async_callback(agents.aclose)
             runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup)
             runner.start()
         return Service(url, context, runner, closing.pop_all())

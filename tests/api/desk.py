@@ -14,6 +14,8 @@ import httpx
 from fastapi import FastAPI
 
 from app import providers
+from app.agents import Agents
+from app.agents.pages import Pages
 from app.api import Context, create_app
 from app.control import Control
 from app.db.engine import create
@@ -21,6 +23,7 @@ from app.db.operations import Claim
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
+from app.fetching import Fetching
 from app.intake import Intake
 from app.saga import advance
 from app.saga.model import LastError, Operation, Outcome
@@ -163,8 +166,14 @@ def client_for(app: FastAPI, key: str | None) -> httpx.AsyncClient:
 
 
 @contextlib.asynccontextmanager
-async def desk_on(database_url: str, clock: FixedClock, folder: Path) -> AsyncIterator[Desk]:
-    """An API process over a database, with no worker in it."""
+async def desk_on(
+    database_url: str, clock: FixedClock, folder: Path, partner: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Desk]:
+    """An API process over a database, with no worker in it.
+
+    Args:
+        partner: who answers what the API itself asks of agents and of others.
+    """
     path = folder / "makegood.toml"
     path.write_text(CONFIG)
     settings = load(path, {}, providers.known())
@@ -177,12 +186,23 @@ async def desk_on(database_url: str, clock: FixedClock, folder: Path) -> AsyncIt
     async def ready() -> None:
         """It is always ready."""
 
-    context = Context(settings, engine, clock, sagas, intake, Control(engine, store, sagas, clock, wakeup), ready)
+    agents = Agents(settings.agents, clock, partner)
+    context = Context(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        sagas=sagas,
+        intake=intake,
+        control=Control(engine, store, sagas, clock, wakeup),
+        fetching=Fetching(agents, Pages(partner), clock),
+        readiness=ready,
+    )
     app = create_app(context)
     try:
         async with client_for(app, OPERATOR) as client:
             yield Desk(app, client, context, store, clock)
     finally:
         context.stopping.set()
+        await agents.aclose()
         await store.close()
         await engine.dispose()
