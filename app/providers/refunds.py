@@ -14,6 +14,9 @@ from typing import ClassVar
 from app.saga.model import Json
 from app.settings import Source
 
+# What our key is called in those fields of a refund that are its asker's own.
+KEY_FIELD = "makegood_key"
+
 
 class RefundStatus(StrEnum):
     """How far a refund has come. `disputed`: the payer's bank has taken the money, or is about to."""
@@ -147,7 +150,11 @@ class Refunds(ABC):
 
     @abstractmethod
     def give(self, wanted: Wanted) -> Question:
-        """Asks for the refund, with its key in the provider's form, and in its own fields, by which it is known again."""
+        """Asks for the refund, with its key in the provider's form, and in its own fields, by which it is known again.
+
+        Raises:
+            Rejected: the provider cannot be asked for it, such as where its currency has fewer decimals there.
+        """
 
     @abstractmethod
     def given(self, wanted: Wanted, answered: Answered) -> Refund | Refusal | None:
