@@ -55,6 +55,11 @@ def event_id(identity: str, *meaning: Json) -> UUID:
     return uuid5(NAMESPACE_URL, "makegood:event:" + compact_json([identity, *meaning]))
 
 
+def unprocessable_id(source: Source, reading: Unreadable, body: bytes) -> UUID:
+    """The id of the event as which a body that cannot be read is kept."""
+    return event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
+
+
 class Intake:
     """Takes verified deliveries in.
 
@@ -155,7 +160,7 @@ class Intake:
                 id_ = known_as or event_id(source.identity, "ignored", which, reading.event_type)
             case Unreadable():
                 status, detail = EventStatus.UNPROCESSABLE, reading.detail
-                id_ = event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
+                id_ = unprocessable_id(source, reading, body)
             case _:
                 assert_never(reading)
         return Arrival(

@@ -1,0 +1,177 @@
+"""One reconciliation: page after page is read, what no webhook has told of is taken in, and the rest is compared."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from app import providers
+from app.agents import Agents
+from app.clock import Clock
+from app.db import reads
+from app.db.engine import AsyncEngine
+from app.db.tables import EventStatus
+from app.errors import ConfigurationError
+from app.intake import Intake, operation_id, unprocessable_id
+from app.providers import Delivery
+from app.providers.reading import Ignored, Payment, Unreadable, read
+from app.providers.refunds import PaidPage, Payments
+from app.reconcile.asking import Asking, Before, at_once
+from app.reconcile.comparison import NOTHING_TOLD, Difference, Finding, Told, compare
+from app.saga.model import Operation
+from app.settings import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a reconciliation has come. Nobody knows beforehand how many payments there are."""
+
+    pages: int = 0
+    payments: int = 0
+    missing: int = 0
+    differences: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a reconciliation has found.
+
+    Args:
+        payments: how many the provider has shown, of the source's mode.
+    """
+
+    source: str
+    since: datetime
+    until: datetime
+    payments: int
+    findings: tuple[Finding, ...] = field(repr=False)
+
+    @property
+    def missing(self) -> int:
+        """How many payments were taken in that no webhook had told of."""
+        return sum(finding.difference is Difference.MISSING for finding in self.findings)
+
+    @property
+    def differences(self) -> int:
+        """How many findings want somebody to look; those that are missing are among them."""
+        return sum(finding.differs for finding in self.findings)
+
+
+Watch = Callable[[Progress], None]
+
+
+def unwatched(_progress: Progress) -> None:
+    """Nobody looks."""
+
+
+def reconcilable(source: Source) -> Payments:
+    """How the payments of a source are read. Raises ConfigurationError where they cannot be."""
+    payments = providers.provider(source.provider).payments
+    if payments is None:
+        fault = f"sources.{source.name}.provider: the payments of {source.provider} cannot be read from its API"
+        raise ConfigurationError([fault])
+    if source.api is None:
+        raise ConfigurationError([f"sources.{source.name}.api: is needed: the agent at which the payments are read"])
+    return payments
+
+
+class Reconciler:
+    """Reconciles sources with their providers."""
+
+    def __init__(self, engine: AsyncEngine, intake: Intake, agents: Agents, clock: Clock) -> None:
+        self._engine = engine
+        self._intake = intake
+        self._agents = agents
+        self._clock = clock
+
+    async def reconcile(
+        self, source: Source, since: timedelta, *, watch: Watch = unwatched, before: Before = at_once
+    ) -> Report:
+        """Asks the provider of a source for what was paid, takes in what is missing here, and compares the rest.
+
+        Once more it changes nothing: what it has taken in is known then.
+
+        Args:
+            since: how far back.
+            watch: hears of the progress after each page.
+            before: is awaited before each question; what it raises ends the reconciliation.
+
+        Raises:
+            ConfigurationError: the source's payments cannot be read.
+            Rejected, Unavailable: its provider does not tell them; what was taken in until then stays.
+            DatabaseUnavailable: likewise.
+        """
+        payments = reconcilable(source)
+        until = self._clock.now()
+        progress, findings = Progress(), []
+        asking = Asking(self._agents, source, self._clock, before)
+        async for page, asked_at in asking.pages(payments, until - since, until):
+            paid, found = await self._look_at(source, page, asked_at)
+            findings += found
+            progress = Progress(
+                progress.pages + 1,
+                progress.payments + paid,
+                progress.missing + sum(finding.difference is Difference.MISSING for finding in found),
+                progress.differences + sum(finding.differs for finding in found),
+            )
+            watch(progress)
+        return Report(source.name, until - since, until, progress.payments, tuple(findings))
+
+    async def _look_at(self, source: Source, page: PaidPage, asked_at: datetime) -> tuple[int, list[Finding]]:
+        """How many payments a page has, and what is found about them."""
+        readings = [(read(source, Delivery(None), body), body) for body in page.bodies]
+        paid = [(reading, body) for reading, body in readings if isinstance(reading, Payment)]
+        ids = {operation_id(source.identity, payment.external_id) for payment, _ in paid}
+        known = await reads.operations_by_id(self._engine, ids)
+        told = await self._told(known)
+        findings: list[Finding] = []
+        for payment, body in paid:
+            operation = known.get(operation_id(source.identity, payment.external_id))
+            refunded = page.refunded.get(payment.external_id)
+            if operation is not None:
+                findings += compare(payment, operation, refunded, told.get(operation.id, NOTHING_TOLD), asked_at)
+            else:
+                findings += await self._take_in(source, payment, body, refunded)
+        for reading, body in readings:
+            if isinstance(reading, Unreadable):
+                findings.append(await self._keep(source, reading, body))
+        return sum(not isinstance(reading, Ignored) for reading, _ in readings), findings
+
+    async def _told(self, known: Mapping[UUID, Operation]) -> dict[UUID, Told]:
+        """What events have told of others' refunds of these operations."""
+        del known
+        return {}
+
+    async def _take_in(self, source: Source, payment: Payment, body: bytes, refunded: int | None) -> Iterator[Finding]:
+        """A payment that no webhook has told of goes the way that one would have brought it."""
+        if refunded is not None and refunded >= payment.amount:
+            return iter([_of(Difference.GIVEN_BACK, payment, None)])
+        receipt = await self._intake.receive(source, payment, body)
+        # Its webhook may have come in between; a conflict then is found the next time.
+        new = receipt.status is EventStatus.ACCEPTED
+        return iter([_of(Difference.MISSING, payment, receipt.operation_id)] if new else [])
+
+    async def _keep(self, source: Source, reading: Unreadable, body: bytes) -> Finding:
+        """One that cannot be read is kept for an operator, once."""
+        if await reads.event_row(self._engine, unprocessable_id(source, reading, body)) is None:
+            await self._intake.receive(source, reading, body)
+        return Finding(Difference.UNREADABLE, None, None, None, None, None, None, reading.detail)
+
+
+_DETAILS = {
+    Difference.MISSING: "no webhook has told of it; it was taken in now",
+    Difference.GIVEN_BACK: "no webhook has told of it, and all of it was given back since; it was not taken in",
+}
+
+
+def _of(difference: Difference, payment: Payment, operation: UUID | None) -> Finding:
+    return Finding(
+        difference=difference,
+        payment_id=payment.external_id,
+        order_id=payment.order_id,
+        operation_id=operation,
+        here=None,
+        there=payment.amount,
+        currency=payment.currency,
+        detail=_DETAILS[difference],
+    )
