@@ -16,7 +16,8 @@ from typing import ClassVar
 from app.errors import SignatureInvalid
 from app.providers import mac
 from app.providers.protocol import Delivery, Provider, Signed
-from app.providers.refunds import RefundNews, Refunds
+from app.providers.refunds import Payments, RefundNews, Refunds
+from app.providers.stripe.payments import StripePayments
 from app.providers.stripe.refunds import EXPONENTS, StripeRefunds, refund_news
 from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Source
@@ -40,6 +41,7 @@ class _Stripe(Provider):
     exponents: ClassVar[Mapping[str, int]] = EXPONENTS
     event_id = "id"
     refunds: ClassVar[Refunds | None] = StripeRefunds()
+    payments: ClassVar[Payments | None] = StripePayments()
 
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a secret, or None."""
