@@ -88,6 +88,13 @@ def read(source: Source, delivery: Delivery, body: bytes) -> Reading:
     return _read_payment(source, facts, legible(event_type), delivery_id)
 
 
+def payment_id(source: Source, body: bytes) -> str | None:
+    """The payment's id in a body that cannot be read otherwise, where it is told. Raises MalformedBody."""
+    event, teller = decode(body).value, provider(source.provider)
+    facts = event if teller.facts is None else _value(event, teller.facts)
+    return _id(facts, "payment_id", source.fields.payment_id, [])
+
+
 def _delivery_id(event: Json, expression: str | None) -> str | None:
     """The delivery's id in the body: a hint, so that what cannot be one is let go."""
     value = None if expression is None else _value(event, expression)

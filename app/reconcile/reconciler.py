@@ -1,6 +1,6 @@
 """One reconciliation: page after page is read, what no webhook has told of is taken in, and the rest is compared."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -8,13 +8,13 @@ from uuid import UUID
 from app import providers
 from app.agents import Agents
 from app.clock import Clock
-from app.db import reads
+from app.db import reads, reconciliations
 from app.db.engine import AsyncEngine
 from app.db.tables import EventStatus
 from app.errors import ConfigurationError
 from app.intake import Intake, operation_id, unprocessable_id
 from app.providers import Delivery
-from app.providers.reading import Ignored, Payment, Unreadable, read
+from app.providers.reading import Ignored, Payment, Unreadable, payment_id, read
 from app.providers.refunds import PaidPage, Payments
 from app.reconcile.asking import Asking, Before, at_once
 from app.reconcile.comparison import NOTHING_TOLD, Difference, Finding, Told, compare
@@ -103,10 +103,10 @@ class Reconciler:
         """
         payments = reconcilable(source)
         until = self._clock.now()
-        progress, findings = Progress(), []
+        progress, findings, seen = Progress(), [], set[UUID]()
         asking = Asking(self._agents, source, self._clock, before)
         async for page, asked_at in asking.pages(payments, until - since, until):
-            paid, found = await self._look_at(source, page, asked_at)
+            paid, found = await self._look_at(source, page, asked_at, seen)
             findings += found
             progress = Progress(
                 progress.pages + 1,
@@ -117,45 +117,63 @@ class Reconciler:
             watch(progress)
         return Report(source.name, until - since, until, progress.payments, tuple(findings))
 
-    async def _look_at(self, source: Source, page: PaidPage, asked_at: datetime) -> tuple[int, list[Finding]]:
-        """How many payments a page has, and what is found about them."""
-        readings = [(read(source, Delivery(None), body), body) for body in page.bodies]
-        paid = [(reading, body) for reading, body in readings if isinstance(reading, Payment)]
-        ids = {operation_id(source.identity, payment.external_id) for payment, _ in paid}
-        known = await reads.operations_by_id(self._engine, ids)
+    async def _look_at(
+        self, source: Source, page: PaidPage, asked_at: datetime, seen: set[UUID]
+    ) -> tuple[int, list[Finding]]:
+        """How many payments a page shows that were not seen before, and what is found about them."""
+        paid: dict[UUID, tuple[Payment | Unreadable, bytes]] = {}
+        for body in page.bodies:
+            reading = read(source, Delivery(None), body)
+            if not isinstance(reading, Ignored):
+                paid.setdefault(_id_of(source, reading, body), (reading, body))
+        # A provider may show a payment twice, the second time with less of it.
+        new = {id_: said for id_, said in paid.items() if id_ not in seen}
+        seen.update(new)
+        known = await reads.operations_by_id(self._engine, new.keys())
         told = await self._told(known)
         findings: list[Finding] = []
-        for payment, body in paid:
-            operation = known.get(operation_id(source.identity, payment.external_id))
-            refunded = page.refunded.get(payment.external_id)
-            if operation is not None:
-                findings += compare(payment, operation, refunded, told.get(operation.id, NOTHING_TOLD), asked_at)
-            else:
-                findings += await self._take_in(source, payment, body, refunded)
-        for reading, body in readings:
+        for id_, (reading, body) in new.items():
             if isinstance(reading, Unreadable):
                 findings.append(await self._keep(source, reading, body))
-        return sum(not isinstance(reading, Ignored) for reading, _ in readings), findings
+                continue
+            refunded = page.refunded.get(reading.external_id)
+            if id_ in known:
+                findings += compare(reading, known[id_], refunded, told.get(id_, NOTHING_TOLD), asked_at)
+            else:
+                findings += await self._take_in(source, reading, body, refunded)
+        return len(new), findings
 
     async def _told(self, known: Mapping[UUID, Operation]) -> dict[UUID, Told]:
         """What events have told of others' refunds of these operations."""
         del known
         return {}
 
-    async def _take_in(self, source: Source, payment: Payment, body: bytes, refunded: int | None) -> Iterator[Finding]:
+    async def _take_in(self, source: Source, payment: Payment, body: bytes, refunded: int | None) -> list[Finding]:
         """A payment that no webhook has told of goes the way that one would have brought it."""
         if refunded is not None and refunded >= payment.amount:
-            return iter([_of(Difference.GIVEN_BACK, payment, None)])
+            return [_of(Difference.GIVEN_BACK, payment, None)]
         receipt = await self._intake.receive(source, payment, body)
         # Its webhook may have come in between; a conflict then is found the next time.
         new = receipt.status is EventStatus.ACCEPTED
-        return iter([_of(Difference.MISSING, payment, receipt.operation_id)] if new else [])
+        return [_of(Difference.MISSING, payment, receipt.operation_id)] if new else []
 
     async def _keep(self, source: Source, reading: Unreadable, body: bytes) -> Finding:
-        """One that cannot be read is kept for an operator, once."""
-        if await reads.event_row(self._engine, unprocessable_id(source, reading, body)) is None:
+        """One that cannot be read is kept for an operator, unless it is: as it is here, or as a webhook has told it."""
+        named = payment_id(source, body)
+        if named is None:
+            known = await reads.event_row(self._engine, unprocessable_id(source, reading, body)) is not None
+        else:
+            known = await reconciliations.is_kept(self._engine, source.name, named)
+        if not known:
             await self._intake.receive(source, reading, body)
-        return Finding(Difference.UNREADABLE, None, None, None, None, None, None, reading.detail)
+        return Finding(Difference.UNREADABLE, named, None, None, None, None, None, reading.detail)
+
+
+def _id_of(source: Source, reading: Payment | Unreadable, body: bytes) -> UUID:
+    if isinstance(reading, Payment):
+        return operation_id(source.identity, reading.external_id)
+    named = payment_id(source, body)
+    return unprocessable_id(source, reading, body) if named is None else operation_id(source.identity, named)
 
 
 _DETAILS = {

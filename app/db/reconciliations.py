@@ -1,0 +1,112 @@
+"""The schedule of reconciliations: one row a source, which one process at a time holds; and what they look for.
+
+A row is taken by one statement, so of two processes that find it due at once, one gets it. Whoever holds it says so again
+before each question to the provider; where he has died, or stood still for too long, the row is free again after the
+lease, and when he wakes he finds that it is not his any more.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+
+from app.db.engine import AsyncEngine, translated
+
+# A schedule that was made shorter counts at once: what is due later than a whole interval from now is due.
+TAKE = text("""
+INSERT INTO reconciliations AS r (source, lease, leased_until, due_at)
+VALUES (:source, 1, :until, :now)
+    ON CONFLICT (source) DO UPDATE SET lease = r.lease + 1, leased_until = excluded.leased_until
+ WHERE (r.leased_until IS NULL OR r.leased_until < :now) AND (r.due_at <= :now OR r.due_at > :latest)
+RETURNING lease
+""")
+
+EXTEND = text(
+    "UPDATE reconciliations SET leased_until = :until WHERE source = :source AND lease = :lease RETURNING lease"
+)
+
+END = text("""
+UPDATE reconciliations
+   SET leased_until = NULL, due_at = :due_at, ended_at = coalesce(:ended_at, ended_at),
+       payments = coalesce(:payments, payments), missing = coalesce(:missing, missing),
+       differences = coalesce(:differences, differences)
+ WHERE source = :source AND lease = :lease
+""")
+
+KEPT = text("""
+SELECT EXISTS (SELECT FROM events
+                WHERE status = 'unprocessable' AND source = :source AND position(:named IN payload) > 0)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a reconciliation on the schedule has counted."""
+
+    payments: int
+    missing: int
+    differences: int
+
+
+class Turns:
+    """Whose turn it is to reconcile a source.
+
+    Args:
+        lease: how long a turn holds that is not extended.
+    """
+
+    def __init__(self, engine: AsyncEngine, lease: timedelta) -> None:
+        self._engine = engine
+        self._lease = lease
+
+    async def take(self, source: str, now: datetime, every: timedelta) -> int | None:
+        """The number of the turn, if it is due and nobody has it.
+
+        Args:
+            source: its identity, which stays when it is renamed.
+            every: the time between two of them.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be asked; so do all methods here.
+        """
+        named = {"source": source, "now": now, "until": now + self._lease, "latest": now + every}
+        with translated():
+            async with self._engine.begin() as connection:
+                lease: int | None = await connection.scalar(TAKE, named)
+        return lease
+
+    async def extend(self, source: str, turn: int, now: datetime) -> bool:
+        """Holds a turn for another lease; False where somebody else has it by now."""
+        with translated():
+            async with self._engine.begin() as connection:
+                named = {"source": source, "lease": turn, "until": now + self._lease}
+                return await connection.scalar(EXTEND, named) is not None
+
+    async def end(self, source: str, turn: int, due_at: datetime, now: datetime, result: Result | None) -> None:
+        """Gives a turn back, where it is still held.
+
+        Args:
+            due_at: when the next one is.
+            result: None where it failed; what was counted before stays then.
+        """
+        named = {
+            "source": source,
+            "lease": turn,
+            "due_at": due_at,
+            "ended_at": None if result is None else now,
+            "payments": None if result is None else result.payments,
+            "missing": None if result is None else result.missing,
+            "differences": None if result is None else result.differences,
+        }
+        with translated():
+            async with self._engine.begin() as connection:
+                await connection.execute(END, named)
+
+
+async def is_kept(engine: AsyncEngine, source: str, payment_id: str) -> bool:
+    """Whether an unprocessable event of a source names a payment. Raises DatabaseUnavailable."""
+    named = json.dumps(payment_id, ensure_ascii=False).encode()
+    with translated():
+        async with engine.connect() as connection:
+            return bool(await connection.scalar(KEPT, {"source": source, "named": named}))
