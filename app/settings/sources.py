@@ -17,6 +17,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNKNOWN_FIELDS = Fields("", frozenset(), "", "", "", AmountUnit.MINOR, "", "")
 
 
+class RefundProtocol(Protocol):
+    """What the configuration needs to know of a provider's refund protocol."""
+
+    @property
+    def key_lifetime(self) -> timedelta:
+        """How long the provider remembers a key."""
+        ...
+
+
 class Scheme(Protocol):
     """What the configuration needs to know of a provider."""
 
@@ -28,6 +37,11 @@ class Scheme(Protocol):
     @property
     def options(self) -> type[Options]:
         """The keys of its own that its sources have."""
+        ...
+
+    @property
+    def refunds(self) -> RefundProtocol | None:
+        """How it gives money back, if it can be asked to."""
         ...
 
     def secret_fault(self, secret: str) -> str | None:
