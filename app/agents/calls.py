@@ -11,10 +11,12 @@ from app.agents.answer import NoReply, Reply, StepAnswer, lookup_answer, no_answ
 from app.agents.breaker import CircuitBreaker
 from app.agents.gate import Gate
 from app.agents.http import Borrowed, Transport, attempt
+from app.agents.questions import Read, outcome_of, unclear_question, without_secrets
 from app.agents.redact import Redactor
-from app.agents.request import Endpoint, Request, render
+from app.agents.request import Endpoint, Request, next_traceparent, render, render_question
 from app.agents.transport import Connections
 from app.clock import Clock
+from app.providers.refunds import Answered, Question
 from app.saga import Sending
 from app.saga.compensate import nothing_there
 from app.saga.definition import Lookup
@@ -87,6 +89,19 @@ class Agents:
         The agent's breaker hears of it. The caller holds a slot of the agent's gate. Cancelled, it raises
         CancelledError, and the call's outcome is unknown.
         """
+        return await self._exchange(request, sending, None)
+
+    def render_question(self, agent: str, question: Question, sending: Sending, traceparent: str | None) -> Request:
+        """The request of what a provider wants asked of an agent. Arguments and errors as `render`."""
+        endpoint = self._endpoints.get(agent) or Endpoint(Agent(agent, ""))
+        trace = next_traceparent(traceparent, sending.operation.id)
+        return render_question(endpoint, question, sending.attempt, trace)
+
+    async def ask(self, request: Request, sending: Sending, read: Read) -> Exchange:
+        """As `call`, for what a provider wants asked: the provider reads the answer."""
+        return await self._exchange(request, sending, read)
+
+    async def _exchange(self, request: Request, sending: Sending, read: Read | None) -> Exchange:
         endpoint = self._endpoints.get(request.agent)
         if endpoint is None:
             return _not_configured(request.agent, sending)
@@ -104,6 +119,12 @@ class Agents:
         else:
             gate.failed(now)
         sent_at = now - timedelta(seconds=came.since_sent) if isinstance(came, Reply) or came.sent else None
+        if read is not None:
+            if isinstance(came, Reply):
+                meaning = without_secrets(read(Answered(came.status, came.headers or {}, came.json), answer), endpoint)
+            else:
+                meaning = unclear_question(sending, answer)
+            return Exchange(meaning, response, outcome_of(meaning), sent_at)
         return Exchange(_meaning(sending, came, answer), response, _outcome(sending, answer), sent_at)
 
     async def aclose(self) -> None:
@@ -150,5 +171,5 @@ def _recorded(came: Reply | NoReply, redactor: Redactor) -> dict[str, Any] | Non
 def _not_configured(agent: str, sending: Sending) -> Exchange:
     error = LastError(Outcome.UNAVAILABLE, f"not configured: there is no agent named {agent}")
     answer = StepUnavailable(error, arrived=False)
-    meaning = unclear(answer) if isinstance(sending.call, Lookup) else answer
+    meaning = unclear(answer) if sending.action is Action.LOOKUP else answer
     return Exchange(meaning, None, Outcome.UNAVAILABLE)

@@ -33,6 +33,7 @@ class Coming:
         sent_at: when it was written, by the event loop's clock; None where that is not known.
         status: of the answer, once its headers have come.
         body: what has come of it.
+        headers: those of the answer, by their names in lower case; None where nobody looks at them.
     """
 
     sent: bool = True
@@ -40,6 +41,7 @@ class Coming:
     status: int | None = None
     retry_after: str | None = None
     body: bytearray = field(default_factory=bytearray)
+    headers: dict[str, str] | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -176,6 +178,8 @@ class Connection(asyncio.Protocol):
         if self._coming.status is not None:  # behind the body; nothing that is said there is for us
             return
         name = name.lower()
+        if self._coming.headers is not None:
+            self._coming.headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         if name == b"content-length":
             self._delimited = True
         elif name == b"transfer-encoding":
@@ -195,6 +199,8 @@ class Connection(asyncio.Protocol):
         self._interim = status < HTTPStatus.OK
         if self._interim:
             self._coming.retry_after = None
+            if self._coming.headers is not None:
+                self._coming.headers.clear()
             self._delimited = False
             return
         self._coming.status = status

@@ -59,6 +59,8 @@ class Borrowed:
         stream = cast("httpx.AsyncByteStream", response.stream)
         try:
             coming.status, coming.retry_after = response.status_code, response.headers.get("Retry-After")
+            if coming.headers is not None:
+                coming.headers.update(response.headers)
             async for chunk in stream:
                 coming.body += chunk
                 if len(coming.body) > LARGEST_RESULT:
@@ -80,7 +82,7 @@ async def attempt(transport: Transport, request: Request, seconds: float) -> Rep
     Args:
         seconds: the time for all of it: connecting, sending, and the answer to its end.
     """
-    coming = Coming()
+    coming = Coming(headers={} if request.keeps_headers else None)
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -94,7 +96,7 @@ async def attempt(transport: Transport, request: Request, seconds: float) -> Rep
         what = "no answer" if coming.status is None else f"answered {coming.status}, but not to its end"
         return NoReply(what + why, True, coming.status, bytes(coming.body), _since(coming))
     body = bytes(coming.body[: LARGEST_RESULT + 1])
-    return Reply(coming.status or 0, coming.retry_after, body, _since(coming))
+    return Reply(coming.status or 0, coming.retry_after, body, _since(coming), coming.headers)
 
 
 def _since(coming: Coming) -> float:
