@@ -10,11 +10,16 @@ from alembic import context
 from sqlalchemy import Connection
 
 from app.db import schema
+from app.db.reconciliations import ReconciliationRow
 from app.db.tables import OperationRow
+
+METADATA = OperationRow.metadata
+# Those that are declared beside their statements are in it because they are imported.
+assert ReconciliationRow.metadata is METADATA  # noqa: S101
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=OperationRow.metadata)
+    context.configure(connection=connection, target_metadata=METADATA)
     with context.begin_transaction():
         context.run_migrations()
 

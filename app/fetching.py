@@ -90,7 +90,7 @@ class Fetching:
         self._questions += 1
         try:
             async with asyncio.timeout(SECONDS):
-                came = await self._agents.ask(source.api or "", question, wait=SECONDS)
+                came = await self._agents.inquire(source.api or "", question, wait=SECONDS)
         except TimeoutError as error:
             raise Unavailable(f"{source.api}: no answer within {SECONDS:g} s") from error
         finally:

@@ -7,6 +7,7 @@ the next step needs, or a refusal that we did not read to its end, could be.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -63,6 +64,7 @@ class Reply:
         body: what was read of it.
         since_sent: seconds since the request was written.
         largest: bytes of a body that is read as JSON.
+        headers: by their names in lower case, where they are looked at.
         json: what the body says; None also where it says nothing.
         is_json: whether the body is JSON of up to `largest` bytes.
     """
@@ -72,6 +74,7 @@ class Reply:
     body: bytes = b""
     since_sent: float = field(default=0.0, compare=False)
     largest: int = field(default=LARGEST_RESULT, compare=False)
+    headers: Mapping[str, str] | None = None
     json: Json = field(init=False, default=None)
     is_json: bool = field(init=False, default=False)
 

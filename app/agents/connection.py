@@ -34,6 +34,7 @@ class Coming:
         status: of the answer, once its headers have come.
         body: what has come of it.
         largest: bytes of a body that are wanted; of one that goes on, a little more is read.
+        headers: those of the answer, by their names in lower case; None where nobody looks at them.
     """
 
     sent: bool = True
@@ -42,11 +43,14 @@ class Coming:
     retry_after: str | None = None
     body: bytearray = field(default_factory=bytearray)
     largest: int = LARGEST_RESULT
+    headers: dict[str, str] | None = None
 
     def clear(self) -> None:
         """Forgets the answer: the request is sent once more."""
         self.sent_at = self.status = self.retry_after = None
         self.body.clear()
+        if self.headers is not None:
+            self.headers.clear()
 
 
 class Connection(asyncio.Protocol):
@@ -183,6 +187,8 @@ class Connection(asyncio.Protocol):
         if self._coming.status is not None:  # behind the body; nothing that is said there is for us
             return
         name = name.lower()
+        if self._coming.headers is not None:
+            self._coming.headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         if name == b"content-length":
             self._delimited = True
         elif name == b"transfer-encoding":
@@ -202,6 +208,8 @@ class Connection(asyncio.Protocol):
         self._interim = status < HTTPStatus.OK
         if self._interim:
             self._coming.retry_after = None
+            if self._coming.headers is not None:
+                self._coming.headers.clear()
             self._delimited = False
             return
         self._coming.status = status

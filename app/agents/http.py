@@ -64,6 +64,8 @@ class Borrowed:
         stream = cast("httpx.AsyncByteStream", response.stream)
         try:
             coming.status, coming.retry_after = response.status_code, response.headers.get("Retry-After")
+            if coming.headers is not None:
+                coming.headers.update(response.headers)
             async for chunk in stream:
                 coming.body += chunk
                 if len(coming.body) > coming.largest:
@@ -88,7 +90,7 @@ async def attempt(
         seconds: the time for all of it: connecting, sending, and the answer to its end.
         largest: bytes of a body that is read as JSON.
     """
-    coming = Coming(largest=largest)
+    coming = Coming(largest=largest, headers={} if request.keeps_headers else None)
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -104,7 +106,7 @@ async def attempt(
         what = "no answer" if coming.status is None else f"answered {coming.status}, but not to its end"
         return NoReply(what + why, True, coming.status, bytes(coming.body), _since(coming))
     body = bytes(coming.body[: largest + 1])
-    return Reply(coming.status or 0, coming.retry_after, body, _since(coming), largest)
+    return Reply(coming.status or 0, coming.retry_after, body, _since(coming), largest, coming.headers)
 
 
 def _since(coming: Coming) -> float:

@@ -13,7 +13,7 @@ from app.agents.document import RequestRefused, body_of, fill
 from app.agents.redact import Redactor
 from app.providers.refunds import Question
 from app.saga import Sending
-from app.saga.definition import LocalCall
+from app.saga.definition import LocalCall, RefundCall
 from app.saga.model import Json
 from app.settings import Agent
 
@@ -62,6 +62,7 @@ class Request:
         path: of the target, with its query.
         headers: what is sent; never on record, never shown.
         content: the bytes that are sent; None where the request has no body.
+        keeps_headers: whether the headers of the answer are looked at.
     """
 
     agent: str
@@ -72,6 +73,7 @@ class Request:
     path: str = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
+    keeps_headers: bool = False
 
 
 class Endpoint:
@@ -119,12 +121,9 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
         TypeError: the call is a local one.
     """
     call = sending.call
-    if isinstance(call, LocalCall):
-        raise TypeError("a local step is run, not sent")
-    path = quote(endpoint.path + fill(call.path, document), safe=_PATH_SIGNS)
-    url = endpoint.base + path
-    if len(url) > LONGEST_URL:
-        raise RequestRefused(f"the path makes no URL: it is longer than {LONGEST_URL} characters")
+    if isinstance(call, LocalCall | RefundCall):
+        raise TypeError("a local step is run, not sent; and what a refund protocol sends its provider says")
+    path = _path(endpoint, fill(call.path, document))
     value, content = (None, None) if call.method == "GET" else body_of(call.body, document)
     headers = endpoint.headers(content=content is not None)
     if sending.key is not None:
@@ -136,26 +135,54 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
         method=call.method,
         url=endpoint.shown + endpoint.redactor.text(path),
         body=None if content is None else endpoint.redactor.body(value, content),
-        target=url,
+        target=endpoint.base + path,
         path=path,
         headers=headers,
         content=content,
     )
 
 
+def render_question(endpoint: Endpoint, question: Question, attempt: int, traceparent: str) -> Request:
+    """The request of what a provider wants asked, as a call of an operation. Its headers win over those of the agent.
+
+    Args:
+        traceparent: of this call.
+
+    Raises:
+        RequestRefused: its path makes no URL.
+    """
+    request = request_of(endpoint, question)
+    request.headers["Makegood-Attempt"] = str(attempt)
+    request.headers["traceparent"] = traceparent
+    return request
+
+
 def request_of(endpoint: Endpoint, question: Question) -> Request:
-    """The request of a question that a provider wants asked; nothing of it is put on record."""
-    path = endpoint.path + question.path
+    """The request of what a provider wants asked, for no operation.
+
+    Raises:
+        RequestRefused: its path makes no URL.
+    """
+    path = _path(endpoint, question.path)
     return Request(
         agent=endpoint.name,
         method=question.method,
         url=endpoint.shown + endpoint.redactor.text(path),
-        body=None,
+        body=None if question.content is None else endpoint.redactor.body(question.recorded, question.content),
         target=endpoint.base + path,
         path=path,
         headers=endpoint.headers(content=question.content is not None, **question.headers),
         content=question.content,
+        keeps_headers=True,
     )
+
+
+def _path(endpoint: Endpoint, path: str) -> str:
+    """The path of a request, behind that of its agent's base URL. Raises RequestRefused where it makes no URL."""
+    whole = quote(endpoint.path + path, safe=_PATH_SIGNS)
+    if len(endpoint.base) + len(whole) > LONGEST_URL:
+        raise RequestRefused(f"the path makes no URL: it is longer than {LONGEST_URL} characters")
+    return whole
 
 
 def next_traceparent(traceparent: str | None, operation_id: UUID) -> str:

@@ -47,7 +47,13 @@ SELECT o.*, h.from_status
  WHERE o.bucket = $1 AND o.status = 'processing' AND o.locked_by = $2 AND o.transition = $3 AND h.transition = $3
 """
 
-PAYLOADS = "SELECT id, payload FROM events WHERE bucket = $1 AND id = ANY($2::uuid[])"
+# Whether refunds were told of is asked here, after the claim: what is told later finds the operation as it is claimed.
+PAYLOADS = """
+SELECT id, payload,
+       EXISTS (SELECT FROM external_refunds AS r WHERE r.bucket = $1 AND r.operation_id = e.operation_id) AS refunds_told
+  FROM events AS e
+ WHERE e.bucket = $1 AND e.id = ANY($2::uuid[])
+"""
 
 BEGIN = """
 UPDATE operations AS o
@@ -61,7 +67,7 @@ RETURNING o.id
 RECORD = """
 UPDATE operations AS o
    SET phase = t.phase, status = t.status, reason = t.reason, held_reason = t.held_reason, step = t.step,
-       action = t.action, attempt = t.attempt, revision = t.revision + 1, next_run_at = t.next_run_at,
+       action = t.action, attempt = t.attempt, revision = t.revision + 1, lease = t.next_lease, next_run_at = t.next_run_at,
        complete_by = t.complete_by, locked_by = t.locked_by,
        leased_until = CASE WHEN t.status = 'processing' THEN o.leased_until END,
        deadline = t.deadline, cancel_requested_at = t.cancel_requested_at, last_error = t.last_error::json,
@@ -69,10 +75,10 @@ UPDATE operations AS o
   FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
               $11::int[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::timestamptz[], $16::timestamptz[],
               $17::text[], $18::text[], $19::uuid[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[],
-              $23::timestamptz[])
+              $23::timestamptz[], $24::int[])
        AS t(id, revision, lease, phase, status, reason, held_reason, step, action, attempt, next_run_at, complete_by,
             locked_by, deadline, cancel_requested_at, last_error, steps, transition, at, finished_at, expired_before,
-            last_run_at)
+            last_run_at, next_lease)
  WHERE o.bucket = $1 AND o.id = ANY ($2) AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
    AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
    AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
@@ -118,11 +124,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An operation that is ours until the lease ends. `event` is the raw body of the webhook that made it."""
+    """An operation that is ours until the lease ends.
+
+    Args:
+        event: the raw body of the webhook that made it.
+        refunds_told: whether its payment's provider has told of refunds.
+    """
 
     operation: Operation
     from_status: Status
     event: bytes | None
+    refunds_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +189,18 @@ async def claim(connection: asyncpg.Connection, wanted: Claim, *, resent: bool) 
             CLAIM, wanted.bucket, wanted.at, wanted.most, wanted.leased_until, wanted.worker, wanted.id
         )
     payloads = await connection.fetch(PAYLOADS, wanted.bucket, [row["event_id"] for row in rows]) if rows else []
-    payload_of = {row["id"]: row["payload"] for row in payloads}
-    return [_claimed(row, payload_of.get(row["event_id"])) for row in sorted(rows, key=lambda row: row["created_at"])]
+    event_of = {row["id"]: row for row in payloads}
+    return [_claimed(row, event_of.get(row["event_id"])) for row in sorted(rows, key=lambda row: row["created_at"])]
 
 
-def _claimed(row: asyncpg.Record, event: bytes | None) -> Claimed | Unreadable:
+def _claimed(row: asyncpg.Record, event: asyncpg.Record | None) -> Claimed | Unreadable:
     from_status = Status(row["from_status"])
     operation = _readable(row)
     if operation is None:
         return Unreadable(row["id"], Phase(row["phase"]), from_status, row["revision"])
-    return Claimed(operation, from_status, event)
+    if event is None:
+        return Claimed(operation, from_status, None)
+    return Claimed(operation, from_status, event["payload"], event["refunds_told"])
 
 
 def _readable(row: asyncpg.Record) -> Operation | None:
@@ -240,6 +254,7 @@ async def record(connection: asyncpg.Connection, bucket: int, changes: Sequence[
         [operation.finished_at for operation in after],
         [change.expired_before for change in changes],
         [operation.last_run_at for operation in after],
+        [operation.lease for operation in after],
     )
     return {row["id"] for row in rows}
 

@@ -9,9 +9,35 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import CheckConstraint, Integer, Text, text
+from sqlmodel import Field, SQLModel
 
 from app.db.engine import AsyncEngine, translated
+from app.db.tables import TIME
+
+
+class ReconciliationRow(SQLModel, table=True):
+    """The schedule of one source, by its identity, and what its last reconciliation has counted.
+
+    Args:
+        lease: the number of the present or the last turn; each makes a new one.
+        leased_until: while somebody has the turn.
+    """
+
+    __tablename__ = "reconciliations"
+    __table_args__ = (
+        CheckConstraint("(ended_at is null) = (payments is null)", name="reconciliations_counted_when_ended"),
+    )
+
+    source: str = Field(primary_key=True, sa_type=Text)
+    lease: int = Field(sa_type=Integer)
+    leased_until: datetime | None = Field(sa_type=TIME)
+    due_at: datetime = Field(sa_type=TIME)
+    ended_at: datetime | None = Field(sa_type=TIME)
+    payments: int | None = Field(sa_type=Integer)
+    missing: int | None = Field(sa_type=Integer)
+    differences: int | None = Field(sa_type=Integer)
+
 
 # A schedule that was made shorter counts at once: what is due later than a whole interval from now is due.
 TAKE = text("""

@@ -4,7 +4,7 @@ How the rows of one payment hang together:
 
     events (what was delivered) ── operation_id ──> operations (one a payment) <── attempts (each call out)
                                                               │            <── history (each change)
-                                                              └── saga_hash ──> sagas (the definition it began with)
+                     external_refunds (what others gave back) ┘└── saga_hash ──> sagas (the definition it began with)
 
 Every table that belongs to an operation leads its primary key with `bucket`, so that all rows of one operation sit on
 one node of a distributed PostgreSQL; on one server there is one bucket. JSON is kept in `json`, not `jsonb`: it is
@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from app.saga.model import Action, HeldReason, Outcome, Phase, Reason, Status
+from app.saga.refund_facts import RefundStanding
 
 
 class EventStatus(StrEnum):
@@ -281,3 +282,39 @@ class OperatorRequestRow(SQLModel, table=True):
     status: int = Field(sa_type=SmallInteger)
     body: Any = Field(sa_type=JSON, nullable=True)
     created_at: datetime = Field(sa_type=TIME)
+
+
+class ExternalRefundRow(SQLModel, table=True):
+    """A refund or a dispute that a payment's provider has told of by itself, whoever made it; once by the provider's id.
+
+    It may be told before its payment, so there need be no operation of that id. Which ones are ours follows from the
+    operation: see `app.saga.refund_facts`.
+    """
+
+    __tablename__ = "external_refunds"
+    __table_args__ = (CheckConstraint("amount > 0", name="external_refunds_amount_positive"),)
+
+    bucket: int = Field(primary_key=True, sa_type=SmallInteger)
+    operation_id: UUID = Field(primary_key=True)
+    refund_id: str = Field(primary_key=True, sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    standing: RefundStanding = Field(sa_type=_words(RefundStanding, "external_refunds_standing"))
+    key: str | None = Field(sa_type=Text)
+    at: datetime = Field(sa_type=TIME)
+
+
+class RefundClaimRow(SQLModel, table=True):
+    """Which operation may ask an agent for a refund of a payment now: one at a time.
+
+    Two sources may tell of one payment, and make two operations in two buckets of it; so no bucket leads this key.
+    `lease` is of the claim under which the row was taken.
+    """
+
+    __tablename__ = "refund_claims"
+
+    agent: str = Field(primary_key=True, sa_type=Text)
+    payment_id: str = Field(primary_key=True, sa_type=Text)
+    operation_id: UUID
+    lease: int = Field(sa_type=Integer)
+    taken_at: datetime = Field(sa_type=TIME)

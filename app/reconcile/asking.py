@@ -96,7 +96,7 @@ class Asking:
     async def _once(self, question: Question) -> tuple[Reply | None, str, timedelta | None]:
         """The answer; or why there is none, and how long we are asked to wait."""
         try:
-            came = await self._agents.ask(self._agent, question, wait=SLOT_WAIT, largest=LARGEST_PAGE)
+            came = await self._agents.inquire(self._agent, question, wait=SLOT_WAIT, largest=LARGEST_PAGE)
         except SlotUnavailable as closed:
             return None, closed.detail, closed.until - self._clock.now()
         if not isinstance(came, Reply):

@@ -1,6 +1,6 @@
 """One payment as its provider shows it beside the operation that it has here. Pure: all that is known comes in."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from app.providers.reading import Payment
 from app.saga.model import Operation, Phase, Status
+from app.saga.refund_facts import KnownRefund, RefundStanding
 
 
 class Difference(StrEnum):
@@ -47,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What events have told of refunds that others made of a payment, in minor units.
+    """What events have told of the refunds of a payment, whoever made them, in minor units.
 
     Args:
         pending: may be given back yet; some providers count it as given.
@@ -60,6 +61,15 @@ class Told:
 
 
 NOTHING_TOLD = Told()
+
+
+def told_by(refunds: Collection[KnownRefund]) -> Told:
+    """What refunds add up to."""
+
+    def total(standing: RefundStanding) -> int:
+        return sum(refund.amount for refund in refunds if refund.standing is standing)
+
+    return Told(total(RefundStanding.SUCCEEDED), total(RefundStanding.PENDING), total(RefundStanding.DISPUTED))
 
 
 def compare(
@@ -96,8 +106,8 @@ def _given_back(operation: Operation, told: Told) -> tuple[int, int]:
     """The least and the most that should be given back of a payment."""
     if operation.status is Status.REFUNDED:
         return max(0, operation.amount - told.pending - told.disputed), operation.amount
-    others = told.succeeded + told.pending + told.disputed
-    return min(told.succeeded, operation.amount), min(others, operation.amount)
+    most = told.succeeded + told.pending + told.disputed
+    return min(told.succeeded, operation.amount), min(most, operation.amount)
 
 
 def _finding(difference: Difference, operation: Operation, here: int | str, there: int | str, detail: str) -> Finding:

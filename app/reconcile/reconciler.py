@@ -10,6 +10,9 @@ from app.agents import Agents
 from app.clock import Clock
 from app.db import reads, reconciliations
 from app.db.engine import AsyncEngine
+from app.db.refunds import told_of
+from app.db.rows import bucket_of
+from app.db.schema import buckets
 from app.db.tables import EventStatus
 from app.errors import ConfigurationError
 from app.intake import Intake, operation_id, unprocessable_id
@@ -17,7 +20,7 @@ from app.providers import Delivery
 from app.providers.reading import Ignored, Payment, Unreadable, payment_id, read
 from app.providers.refunds import PaidPage, Payments
 from app.reconcile.asking import Asking, Before, at_once
-from app.reconcile.comparison import NOTHING_TOLD, Difference, Finding, Told, compare
+from app.reconcile.comparison import NOTHING_TOLD, Difference, Finding, Told, compare, told_by
 from app.saga.model import Operation
 from app.settings import Source
 
@@ -144,9 +147,10 @@ class Reconciler:
         return len(new), findings
 
     async def _told(self, known: Mapping[UUID, Operation]) -> dict[UUID, Told]:
-        """What events have told of others' refunds of these operations."""
-        del known
-        return {}
+        """What events have told of the refunds of these operations, whoever made them."""
+        dealt = await buckets(self._engine)
+        heard = await told_of(self._engine, [(bucket_of(id_, dealt), id_) for id_ in known])
+        return {id_: told_by(refunds) for id_, refunds in heard.items()}
 
     async def _take_in(self, source: Source, payment: Payment, body: bytes, refunded: int | None) -> list[Finding]:
         """A payment that no webhook has told of goes the way that one would have brought it."""

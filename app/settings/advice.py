@@ -52,7 +52,7 @@ def _of_agents(settings: Settings) -> Iterator[str]:
                 f"agents.{agent.name}.in_flight: shorter than worker.lease + timeout: "
                 "a call of a worker that died may still take effect after it is taken for over"
             )
-        if agent.key_lifetime < agent.timeout:
+        if agent.limits.key_lifetime < agent.timeout:
             yield f"agents.{agent.name}.key_lifetime: shorter than timeout: a call of unknown outcome is never repeated"
 
 

@@ -27,7 +27,7 @@ def read_agent(name: str, table: Table) -> Agent:
         base_url=base_url,
         timeout=table.duration("timeout", _DEFAULTS.timeout),
         max_concurrency=table.integer("max_concurrency", _DEFAULTS.max_concurrency),
-        key_lifetime=table.duration("key_lifetime", _DEFAULTS.key_lifetime, minimum=zero),
+        key_lifetime=table.duration("key_lifetime", zero, minimum=zero) if table.has("key_lifetime") else None,
         in_flight=table.duration("in_flight", _DEFAULTS.in_flight, minimum=zero),
         breaker=Breaker(
             failures=breaker.integer("failures", _DEFAULTS.breaker.failures),

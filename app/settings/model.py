@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from app.saga.definition import Limits, Saga
+from app.saga.definition import Limits, Saga, refund_limits
 
 
 class Scope(StrEnum):
@@ -180,7 +180,8 @@ class Agent:
     Args:
         timeout: how long one attempt may take, all of it.
         max_concurrency: calls in flight to it from one process.
-        key_lifetime: how long it remembers an idempotency key.
+        key_lifetime: how long it remembers an idempotency key. None, where nothing is said: as long as the provider does
+            whose refund protocol it speaks, and 24 h for other calls.
         in_flight: how long after it was sent a call may still take effect there.
     """
 
@@ -188,7 +189,7 @@ class Agent:
     base_url: str = field(repr=False)
     timeout: timedelta = timedelta(seconds=10)
     max_concurrency: int = 64
-    key_lifetime: timedelta = timedelta(hours=24)
+    key_lifetime: timedelta | None = None
     in_flight: timedelta = timedelta(minutes=1)
     breaker: Breaker = Breaker()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -197,12 +198,38 @@ class Agent:
     @property
     def limits(self) -> Limits:
         """What it promises about time, as the saga machine wants it."""
-        return Limits(self.timeout, self.key_lifetime, self.in_flight)
+        return self.limits_with(_UNSAID.key_lifetime)
+
+    def limits_with(self, key_lifetime: timedelta) -> Limits:
+        """The same, where it remembers its keys for `key_lifetime` unless it says itself for how long."""
+        said = self.key_lifetime
+        return Limits(self.timeout, key_lifetime if said is None else said, self.in_flight)
+
+
+_UNSAID = Limits()
+
+
+def limits_of(agents: Mapping[str, Agent], key_lifetimes: Mapping[str, timedelta]) -> dict[str, Limits]:
+    """What each agent promises about time, by its name; and by both names what it does where it speaks for a provider.
+
+    Args:
+        key_lifetimes: how long each provider that has a refund protocol remembers a key.
+    """
+    limits = {name: agent.limits for name, agent in agents.items()}
+    for name, agent in agents.items():
+        if agent.key_lifetime is None:
+            for provider, lifetime in key_lifetimes.items():
+                limits[refund_limits(name, provider)] = agent.limits_with(lifetime)
+    return limits
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. Its sagas are bound: each knows the limits of the agents."""
+    """The whole configuration. Its sagas are bound: each knows the limits of the agents.
+
+    Args:
+        key_lifetimes: how long each provider that has a refund protocol remembers a key.
+    """
 
     server: Server
     database: Database
@@ -212,7 +239,8 @@ class Settings:
     sources: Mapping[str, Source]
     agents: Mapping[str, Agent]
     sagas: Mapping[str, Saga]
+    key_lifetimes: Mapping[str, timedelta] = field(default_factory=dict)
 
     def limits(self) -> Mapping[str, Limits]:
-        """What each agent promises about time, by its name."""
-        return {name: agent.limits for name, agent in self.agents.items()}
+        """What each agent promises about time, by its name, and by its and a provider's where it differs there."""
+        return limits_of(self.agents, self.key_lifetimes)

@@ -18,6 +18,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNKNOWN_FIELDS = Fields("", frozenset(), "", "", "", AmountUnit.MINOR, "", "")
 
 
+class RefundProtocol(Protocol):
+    """What the configuration needs to know of a provider's refund protocol."""
+
+    @property
+    def key_lifetime(self) -> timedelta:
+        """How long the provider remembers a key."""
+        ...
+
+
 class Scheme(Protocol):
     """What the configuration needs to know of a provider."""
 
@@ -34,6 +43,11 @@ class Scheme(Protocol):
     @property
     def payments(self) -> object | None:
         """How its payments are read from its API; None where they cannot be."""
+        ...
+
+    @property
+    def refunds(self) -> RefundProtocol | None:
+        """How it gives money back, if it can be asked to."""
         ...
 
     def secret_fault(self, secret: str) -> str | None:

@@ -240,7 +240,7 @@ async def test_what_breaks_after_the_token_is_unknown_as_ever() -> None:
 async def test_a_question_has_a_token_too() -> None:
     bank = Bank()
     async with shop(bank) as agents:
-        came = await agents.ask("supplier", Question("GET", "/payments?x=1", {"Accept": "text/x"}), wait=1)
+        came = await agents.inquire("supplier", Question("GET", "/payments?x=1", {"Accept": "text/x"}), wait=1)
     assert isinstance(came, Reply)
     assert (came.status, came.json["ref"]) == (200, "R-1")
     [called] = bank.called

@@ -41,8 +41,8 @@ async def test_a_payment_that_no_webhook_told_is_taken_in_as_its_webhook_would_h
 async def test_running_it_twice_changes_nothing(books: Books) -> None:
     """Also what cannot be read is kept once, and what differs goes on differing."""
     await books.told(1)
-    books.paid(2)
     books.fake.capture("", 500)  # without an order
+    books.paid(2)
     first = await books.reconcile()
     assert {one.difference.value for one in first.findings} == {"missing", "unreadable"}
     before = await books.all()
