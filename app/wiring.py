@@ -21,6 +21,7 @@ from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
 from app.fetching import Fetching
 from app.intake import Intake
+from app.reconcile import Reconciler
 from app.settings import Settings
 from app.worker.runner import Runner, keep_up, parts_of
 
@@ -44,11 +45,13 @@ class Service:
 
     Args:
         url: of the database.
+        reconciler: for whoever asks for it; a worker has it on a schedule.
     """
 
     url: str
     context: Context
     runner: Runner | None
+    reconciler: Reconciler
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def stop(self) -> None:
@@ -115,11 +118,12 @@ async def build(settings: Settings, role: Role) -> Service:
             fetching=Fetching(agents, pages, clock),
             readiness=partial(schema.check, engine),
         )
+        reconciler = Reconciler(engine, context.intake, agents, clock)
         runner = None
         if role is not Role.API:
-            runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup)
+            runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup, reconciler)
             runner.start()
-        return Service(url, context, runner, closing.pop_all())
+        return Service(url, context, runner, reconciler, closing.pop_all())
 
 
 async def _keep_time(engine: AsyncEngine, clock: DatabaseClock) -> None:

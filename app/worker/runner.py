@@ -1,4 +1,4 @@
-"""Starts and stops the duties of a worker process: claim, heartbeat, supervise, retention."""
+"""Starts and stops the duties of a worker process: claim, heartbeat, supervise, retention, reconcile."""
 
 import asyncio
 import logging
@@ -12,9 +12,11 @@ from app.clock import Clock
 from app.db.engine import AsyncEngine
 from app.db.local import LocalTransactions
 from app.db.operations import Claimed
+from app.db.reconciliations import Turns
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
+from app.reconcile import Reconciler
 from app.saga.definition import LocalCall
 from app.saga.model import Operation
 from app.settings import Settings
@@ -22,6 +24,7 @@ from app.worker.claim import Claimer
 from app.worker.execute import execute
 from app.worker.execution import Execution, Parts, persist
 from app.worker.lease import Lease, Leases
+from app.worker.reconciliations import LEASE_MARGIN, LOOK_INTERVAL, Reconciliations
 from app.worker.retention import Sweeper
 from app.worker.supervise import Supervisor
 
@@ -54,15 +57,23 @@ def parts_of(
     )
 
 
+def reconciliations_of(settings: Settings, parts: Parts, reconciler: Reconciler) -> Reconciliations:
+    """The schedules of the configuration."""
+    longest = max((agent.timeout for agent in settings.agents.values()), default=timedelta(0))
+    turns = Turns(parts.engine, LEASE_MARGIN + longest)
+    return Reconciliations(reconciler, turns, settings.sources.values(), parts.clock)
+
+
 class Runner:
     """All duties of one worker process."""
 
-    def __init__(self, settings: Settings, parts: Parts, wakeup: Wakeup) -> None:
+    def __init__(self, settings: Settings, parts: Parts, wakeup: Wakeup, reconciler: Reconciler) -> None:
         self.name = parts.worker
         self._settings = settings
         self._parts = parts
         self._supervisor = Supervisor(parts.store, parts.sagas, parts.clock, wakeup, parts.worker)
         self._sweeper = Sweeper(parts.engine, settings.retention, parts.clock)
+        self._reconciliations = reconciliations_of(settings, parts, reconciler)
         self._claimer = Claimer(
             parts.store,
             parts.leases,
@@ -86,6 +97,9 @@ class Runner:
             asyncio.create_task(keep_up(partial(self._supervisor.run, interval), interval), name="supervise"),
             asyncio.create_task(keep_up(self._sweeper.run, interval), name="retention"),
         ]
+        if any(source.reconcile for source in self._settings.sources.values()):
+            reconciling = keep_up(self._reconciliations.run, LOOK_INTERVAL)
+            self._duties.append(asyncio.create_task(reconciling, name="reconcile"))
 
     def drain(self) -> None:
         """Takes no new claims; the calls that are out come to their end."""
