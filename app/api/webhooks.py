@@ -110,9 +110,10 @@ class Webhooks:
             except TimeoutError as error:
                 raise HTTPException(408) from error
             teller = provider(source.provider)
-            wanted = teller.wanted(source, headers, body)
+            now = context.clock.wall()
+            wanted = teller.wanted(source, headers, body, now)
             if wanted is None:
-                delivery = teller.verify(source, headers, body, context.clock.wall())
+                delivery = teller.verify(source, headers, body, now)
             else:
                 verified = await context.fetching.verified(teller, source, headers, body, wanted)
                 if verified is None:

@@ -108,7 +108,13 @@ class Provider(ABC):
             MalformedBody: the signature is in the body, and that is not JSON.
         """
 
-    def wanted(self, source: Source, headers: Mapping[str, str], body: bytes) -> Address | Question | None:  # noqa: ARG002 - most want nothing
+    def wanted(
+        self,
+        source: Source,  # noqa: ARG002 - most want nothing
+        headers: Mapping[str, str],  # noqa: ARG002
+        body: bytes,  # noqa: ARG002
+        now: datetime,  # noqa: ARG002
+    ) -> Address | Question | None:
         """What must be fetched before a webhook can be verified; None: nothing, and `verify` is asked.
 
         A question goes to the `api` agent of the source. Where that knows nothing of it (404), there was nothing to hear;

@@ -88,11 +88,12 @@ def read(source: Source, delivery: Delivery, body: bytes) -> Reading:
     return _read_payment(source, facts, legible(event_type), delivery_id)
 
 
-def payment_id(source: Source, body: bytes) -> str | None:
-    """The payment's id in a body that cannot be read otherwise, where it is told. Raises MalformedBody."""
+def hints(source: Source, body: bytes) -> tuple[str | None, datetime | None]:
+    """The payment's id and time in a body that cannot be read otherwise, where they are told. Raises MalformedBody."""
     event, teller = decode(body).value, provider(source.provider)
     facts = event if teller.facts is None else _value(event, teller.facts)
-    return _id(facts, "payment_id", source.fields.payment_id, [])
+    payment_id = _id(facts, "payment_id", source.fields.payment_id, [])
+    return payment_id, moment(_value(facts, source.fields.occurred_at))
 
 
 def _delivery_id(event: Json, expression: str | None) -> str | None:

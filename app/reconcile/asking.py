@@ -67,9 +67,13 @@ class Asking:
         """
         page: str | None = None
         for _ in range(MOST_PAGES):
+            question = payments.search(self._source, since, until, page)
+            if question is None:
+                return
             asked_at = self._clock.now()
-            reply = await self._ask(payments.search(self._source, since, until, page))
-            found = payments.found(self._source, Answered(reply.status, json=reply.json)) if reply.is_json else None
+            reply = await self._ask(question)
+            answered = Answered(reply.status, reply.headers or {}, reply.json)
+            found = payments.found(self._source, answered) if reply.is_json else None
             if found is None:
                 raise Rejected(f"{self._agent}: the answer cannot be read as a list of payments", status=reply.status)
             yield found, asked_at

@@ -17,7 +17,7 @@ from app.db.tables import EventStatus
 from app.errors import ConfigurationError
 from app.intake import Intake, operation_id, unprocessable_id
 from app.providers import Delivery
-from app.providers.reading import Ignored, Payment, Unreadable, payment_id, read
+from app.providers.reading import Ignored, Payment, Unreadable, hints, read
 from app.providers.refunds import PaidPage, Payments
 from app.reconcile.asking import Asking, Before, at_once
 from app.reconcile.comparison import NOTHING_TOLD, Difference, Finding, Told, compare, told_by
@@ -109,7 +109,7 @@ class Reconciler:
         progress, findings, seen = Progress(), [], set[UUID]()
         asking = Asking(self._agents, source, self._clock, before)
         async for page, asked_at in asking.pages(payments, until - since, until):
-            paid, found = await self._look_at(source, page, asked_at, seen)
+            paid, found = await self._look_at(source, page, until - since, asked_at, seen)
             findings += found
             progress = Progress(
                 progress.pages + 1,
@@ -121,29 +121,25 @@ class Reconciler:
         return Report(source.name, until - since, until, progress.payments, tuple(findings))
 
     async def _look_at(
-        self, source: Source, page: PaidPage, asked_at: datetime, seen: set[UUID]
+        self, source: Source, page: PaidPage, since: datetime, asked_at: datetime, seen: set[UUID]
     ) -> tuple[int, list[Finding]]:
         """How many payments a page shows that were not seen before, and what is found about them."""
-        paid: dict[UUID, tuple[Payment | Unreadable, bytes]] = {}
-        for body in page.bodies:
-            reading = read(source, Delivery(None), body)
-            if not isinstance(reading, Ignored):
-                paid.setdefault(_id_of(source, reading, body), (reading, body))
-        # A provider may show a payment twice, the second time with less of it.
-        new = {id_: said for id_, said in paid.items() if id_ not in seen}
+        shown = [_Shown(source, body) for body in page.bodies]
+        # A provider may show a payment twice, the second time with less of it; and some list by another time, so that
+        # older ones are shown as well: who begins with Makegood today does not want last week's purchases made again.
+        new = {one.id: one for one in shown if one.is_asked_for(since) and one.id not in seen}
         seen.update(new)
         known = await reads.operations_by_id(self._engine, new.keys())
         told = await self._told(known)
         findings: list[Finding] = []
-        for id_, (reading, body) in new.items():
-            if isinstance(reading, Unreadable):
-                findings.append(await self._keep(source, reading, body))
-                continue
-            refunded = page.refunded.get(reading.external_id)
-            if id_ in known:
-                findings += compare(reading, known[id_], refunded, told.get(id_, NOTHING_TOLD), asked_at)
-            else:
-                findings += await self._take_in(source, reading, body, refunded)
+        for id_, one in new.items():
+            refunded = page.refunded.get(one.payment_id or "")
+            if isinstance(one.reading, Unreadable):
+                findings.append(await self._keep(source, one.reading, one))
+            elif isinstance(one.reading, Payment) and id_ in known:
+                findings += compare(one.reading, known[id_], refunded, told.get(id_, NOTHING_TOLD), asked_at)
+            elif isinstance(one.reading, Payment):
+                findings += await self._take_in(source, one.reading, one.body, refunded)
         return len(new), findings
 
     async def _told(self, known: Mapping[UUID, Operation]) -> dict[UUID, Told]:
@@ -161,23 +157,36 @@ class Reconciler:
         new = receipt.status is EventStatus.ACCEPTED
         return [_of(Difference.MISSING, payment, receipt.operation_id)] if new else []
 
-    async def _keep(self, source: Source, reading: Unreadable, body: bytes) -> Finding:
+    async def _keep(self, source: Source, reading: Unreadable, one: "_Shown") -> Finding:
         """One that cannot be read is kept for an operator, unless it is: as it is here, or as a webhook has told it."""
-        named = payment_id(source, body)
-        if named is None:
-            known = await reads.event_row(self._engine, unprocessable_id(source, reading, body)) is not None
+        if one.payment_id is None:
+            known = await reads.event_row(self._engine, one.id) is not None
         else:
-            known = await reconciliations.is_kept(self._engine, source.name, named)
+            known = await reconciliations.is_kept(self._engine, source.name, one.payment_id)
         if not known:
-            await self._intake.receive(source, reading, body)
-        return Finding(Difference.UNREADABLE, named, None, None, None, None, None, reading.detail)
+            await self._intake.receive(source, reading, one.body)
+        return Finding(Difference.UNREADABLE, one.payment_id, None, None, None, None, None, reading.detail)
 
 
-def _id_of(source: Source, reading: Payment | Unreadable, body: bytes) -> UUID:
-    if isinstance(reading, Payment):
-        return operation_id(source.identity, reading.external_id)
-    named = payment_id(source, body)
-    return unprocessable_id(source, reading, body) if named is None else operation_id(source.identity, named)
+class _Shown:
+    """What a provider shows, as it is read.
+
+    Attributes:
+        id: of the operation of the payment; where nobody can say which one it is, of the event as which it is kept.
+    """
+
+    def __init__(self, source: Source, body: bytes) -> None:
+        self.body = body
+        self.reading = read(source, Delivery(None), body)
+        self.payment_id, self.at = hints(source, body)
+        if self.payment_id is None and isinstance(self.reading, Unreadable):
+            self.id = unprocessable_id(source, self.reading, body)
+        else:
+            self.id = operation_id(source.identity, self.payment_id or "")
+
+    def is_asked_for(self, since: datetime) -> bool:
+        """Whether it is a payment of the window."""
+        return not isinstance(self.reading, Ignored) and (self.at is None or self.at >= since)
 
 
 _DETAILS = {
