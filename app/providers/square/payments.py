@@ -32,7 +32,7 @@ class SquarePayments(Payments):
 
     def found(self, source: Source, answered: Answered) -> PaidPage | None:
         """The completed payments of a page; None where it is none. An empty page has no list at all."""
-        if not isinstance(answered.json, dict):
+        if not isinstance(answered.json, dict) or "errors" in answered.json:
             return None
         paid = [each for each in items(answered.json, "payments") if piece(each, "status") == "COMPLETED"]
         refunded = dict(pair for payment in paid if (pair := _refunded(payment)) is not None)

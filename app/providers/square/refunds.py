@@ -76,9 +76,10 @@ class SquareRefunds(Refunds):
 
     def found(self, wanted: Wanted, answered: Answered) -> Listed | None:
         """The payment's refunds on a page; None where one of them cannot be read. An empty page has no list at all."""
-        if not isinstance(answered.json, dict):
+        listed = _listed(answered.json)
+        if listed is None:
             return None
-        ours = [each for each in items(answered.json, "refunds") if piece(each, "payment_id") == wanted.payment_id]
+        ours = [each for each in listed if piece(each, "payment_id") == wanted.payment_id]
         refunds = tuple(refund for refund in map(_refund, ours) if refund is not None)
         return Listed(refunds, next_page=text(answered.json, "cursor")) if len(refunds) == len(ours) else None
 
@@ -122,6 +123,13 @@ def refund_news(event: Json) -> Sequence[RefundNews]:
         return ()
     known = storable(payment_id or "")
     return () if known is None or refund is None else (RefundNews(known, refund),)
+
+
+def _listed(answer: Json) -> list[Json] | None:
+    if not isinstance(answer, dict) or "errors" in answer:
+        return None
+    listed = answer.get("refunds", [])
+    return listed if isinstance(listed, list) else None
 
 
 def _refund(told: Json) -> Refund | None:
