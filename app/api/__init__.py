@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import events, health, openapi, operations, operators, pages, stats, webhooks
 from app.api.admission import Room
@@ -20,11 +21,26 @@ from app.api.waiting import Seen, Waiting
 from app.db import reads
 from app.errors import MakegoodError
 
-__all__ = ["Context", "create_app", "create_worker_app", "document"]
+__all__ = ["Api", "Context", "create_app", "create_worker_app", "document"]
 
 
 class Api(FastAPI):
     """The application, whose document says also what the framework cannot know."""
+
+    # Takes deliveries, before the framework does; None in an application that has none to take.
+    deliveries: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if self.deliveries is not None and scope["type"] == "http" and webhooks.takes(scope):
+            await self.deliveries(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def take_deliveries(self, context: Context) -> None:
+        """Serves with what the context has, deliveries too."""
+        self.state.context = context
+        self.deliveries = Edge(webhooks.Webhooks(context, Room()))
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document; made once."""
@@ -33,13 +49,11 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
-def create_app(context: Context) -> FastAPI:
+def create_app(context: Context) -> Api:
     """The whole API."""
     app = _with_routes()
-    app.state.context = context
+    app.take_deliveries(context)
     app.state.keys = Keys(context.settings.api_keys)
-
-    app.state.webhooks = webhooks.Webhooks(Room())
 
     async def revisions(ids: Collection[UUID]) -> Mapping[UUID, Seen]:
         return await reads.revisions(context.engine, ids)
@@ -48,7 +62,7 @@ def create_app(context: Context) -> FastAPI:
     return app
 
 
-def create_worker_app(context: Context) -> FastAPI:
+def create_worker_app(context: Context) -> Api:
     """What a worker serves: its probes alone."""
     app = _bare()
     app.include_router(health.router)
@@ -63,7 +77,7 @@ def document() -> dict[str, Any]:
 
 def _with_routes() -> Api:
     app = _bare()
-    app.router.routes.append(Route(webhooks.PATH, webhooks.receive, methods=["POST"]))
+    app.router.routes.append(Route(webhooks.PATH, webhooks.NoDelivery()))
     # The calls for many stand before the paths that take an id: the first that fits is taken.
     for part in (operators, operations, events, stats, health, pages):
         app.include_router(part.router)

@@ -1,9 +1,9 @@
 """How much may wait in this process at once: beyond it requests are turned away before memory grows."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from app.errors import BodyTooLarge, DatabaseUnavailable
 
@@ -20,22 +20,20 @@ class Room:
         self._requests = most_requests
         self._bytes = most_bytes
 
-    @contextmanager
-    def place(self) -> Iterator["Place"]:
-        """A place for one request; what it holds is given back at its end.
+    def place(self) -> "Place":
+        """A place for one request, to be entered; what it holds is given back at its end."""
+        return Place(self)
 
-        Raises:
-            DatabaseUnavailable: too many are waiting to be written already.
-        """
+    def enter(self) -> None:
+        """Takes a place. Raises DatabaseUnavailable where too many are waiting to be written already."""
         if self._requests <= 0:
             raise DatabaseUnavailable("too many requests are waiting to be written")
-        place = Place(self)
         self._requests -= 1
-        try:
-            yield place
-        finally:
-            self._requests += 1
-            self._bytes += place.held
+
+    def leave(self, held: int) -> None:
+        """Gives a place back, with the bytes that it held."""
+        self._requests += 1
+        self._bytes += held
 
     def take(self, size: int) -> None:
         """Takes so many bytes. Raises DatabaseUnavailable where they are not to be had."""
@@ -47,14 +45,24 @@ class Room:
 class Place:
     """One request's share of the room."""
 
+    __slots__ = ("_room", "held")
+
     def __init__(self, room: Room) -> None:
         self._room = room
         self.held = 0
 
-    async def body(self, request: Request, most: int) -> bytes:
+    def __enter__(self) -> Self:
+        self._room.enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.leave(self.held)
+
+    async def body(self, receive: Receive, announced: str, most: int) -> bytes:
         """The request's body.
 
         Args:
+            announced: its Content-Length, if it has one.
             most: bytes it may have. One that announces more is refused before it is read.
 
         Raises:
@@ -62,14 +70,18 @@ class Place:
             DatabaseUnavailable: there is no room for it now.
             ClientDisconnect: the sender went away.
         """
-        announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > most:
             raise BodyTooLarge(f"the body has {announced} bytes; {most} are taken")
-        chunks = []
-        async for chunk in request.stream():
+        chunks: list[bytes] = []
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, more = message.get("body", b""), message.get("more_body", False)
             if self.held + len(chunk) > most:
                 raise BodyTooLarge(f"the body has more than the {most} bytes that are taken")
             self._room.take(len(chunk))
             self.held += len(chunk)
             chunks.append(chunk)
-        return b"".join(chunks)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -4,7 +4,6 @@ import logging
 import re
 import secrets
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,11 +14,11 @@ LOG = logging.getLogger("makegood.api")
 # What a client may name a request: printable, with nothing that could break a log line, and not a page long.
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 
-ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
+ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
 
 
 class Edge:
-    """ASGI middleware; it must stand before all others."""
+    """ASGI middleware; it must stand before all others. What it wraps names its headers in lower case."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,10 +38,10 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                for name, value in ALWAYS.items():
-                    headers.setdefault(name, value)
+                given = message["headers"]
+                names = {name for name, _ in given}
+                missing = [header for header in ALWAYS if header[0] not in names]
+                message["headers"] = [*given, *missing, (b"x-request-id", request_id.encode("ascii"))]
             elif head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)

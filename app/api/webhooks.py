@@ -1,29 +1,33 @@
 """The road begins here: `POST /webhooks/{source}`. Checked in this order: source, size, signature, JSON, meaning.
 
-It is a plain route, with none of the framework's validation: the signature is the authentication, and the bytes are
-read as the sender signed them.
+It is served before the framework, as plain ASGI: the signature is the authentication, the bytes are read as the sender
+signed them, and the framework's layers would cost more than all that is done here.
 """
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from app.api import wire
 from app.api.admission import Room
 from app.api.context import Context
+from app.api.problems import answer_to
 from app.db.tables import EventStatus
-from app.errors import UnknownSource
+from app.errors import MakegoodError, UnknownSource
 from app.intake import Receipt
 from app.providers import provider
-from app.providers.reading import Reading, read
+from app.providers.reading import read
 from app.saga.model import Json
-from app.settings import Source
 
-PATH = "/webhooks/{source}"
+PREFIX = "/webhooks/"
+PATH = PREFIX + "{source}"
+
+JSON = b"application/json"
+PLAIN = b"text/plain; charset=utf-8"
 
 # Seconds in which a body must have come: a mebibyte at 50 kB/s. Who drips it holds room that others need.
 BODY_TIMEOUT = 20.0
@@ -40,59 +44,74 @@ STATUS = {
 }
 
 
-async def receive(request: Request) -> Response:
-    """The route: one delivery."""
-    webhooks: Webhooks = request.app.state.webhooks
-    return await webhooks.receive(request)
+def takes(scope: Scope) -> bool:
+    """Whether a request is a delivery: it is served here, before the framework."""
+    path: str = scope["path"]
+    name = path.removeprefix(PREFIX)
+    return scope["method"] == "POST" and len(name) < len(path) and name != "" and "/" not in name
+
+
+class NoDelivery:
+    """What the framework serves at the path of deliveries: every method that is none."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Refuses."""
+        raise HTTPException(405, headers={"Allow": "POST"})
 
 
 class Webhooks:
-    """The webhooks of one process.
+    """The webhooks of one process, an ASGI application.
 
     Args:
         room: how many may be under way.
     """
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, context: Context, room: Room) -> None:
+        self._context = context
         self._room = room
-        self._storing: set[asyncio.Task[list[Receipt]]] = set()
 
-    async def receive(self, request: Request) -> Response:
-        """Takes one delivery; answers once it is committed.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Takes one delivery; answers once it is committed."""
+        try:
+            status, media_type, said, location = await self._receive(scope, receive)
+        except (MakegoodError, HTTPException) as error:
+            await answer_to(Request(scope), error)(scope, receive, send)
+            return
+        headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(said))]
+        if location is not None:
+            headers.append((b"location", location.encode("ascii")))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": said})
+
+    async def _receive(self, scope: Scope, receive: Receive) -> tuple[int, bytes, bytes, str | None]:
+        """Status, media type, body and Location of the answer.
 
         Raises:
             UnknownSource, BodyTooLarge, SignatureInvalid, MalformedBody: nothing is stored.
             DatabaseUnavailable: the database cannot take it now; nothing is acknowledged.
         """
-        context: Context = request.app.state.context
-        name = request.path_params["source"]
+        context = self._context
+        name = scope["path"][len(PREFIX) :]
         source = context.settings.sources.get(name)
         if source is None:
             raise UnknownSource(f'no source named "{name[:63]}" is configured')
+        headers = _headers(scope)
         with self._room.place() as place:
             try:
                 async with asyncio.timeout(BODY_TIMEOUT):
-                    body = await place.body(request, context.settings.server.max_body)
+                    body = await place.body(
+                        receive, headers.get("content-length", ""), context.settings.server.max_body
+                    )
             except TimeoutError as error:
                 raise HTTPException(408) from error
-            headers = _headers(request)
             teller = provider(source.provider)
             delivery = teller.verify(source, headers, body, context.clock.wall())
             messages = [(read(source, delivery, message), message) for message in teller.messages(body)]
-            receipts = await self._store(context, source, messages, traceparent(headers))
+            receipts = await context.intake.receive_all(source, messages, traceparent(headers))
         if teller.acknowledgement is not None:
-            return PlainTextResponse(teller.acknowledgement)
+            return 200, PLAIN, teller.acknowledgement.encode(), None
         status, said = answer(receipts[0])
-        return wire.respond(said, status, wire.pointing(said))
-
-    async def _store(
-        self, context: Context, source: Source, messages: Sequence[tuple[Reading, bytes]], trace: str | None
-    ) -> list[Receipt]:
-        """Stores a delivery in a task of the server's own: a sender that goes away cancels his request, not the commit."""
-        storing = asyncio.create_task(context.intake.receive_all(source, messages, trace))
-        self._storing.add(storing)
-        storing.add_done_callback(self._storing.discard)
-        return await asyncio.shield(storing)
+        return status, JSON, wire.dump(said), wire.pointing(said).get("Location")
 
 
 def answer(receipt: Receipt) -> tuple[int, dict[str, Json]]:
@@ -117,9 +136,9 @@ def traceparent(headers: Mapping[str, str]) -> str | None:
     return given if TRACEPARENT.fullmatch(given) else None
 
 
-def _headers(request: Request) -> dict[str, str]:
+def _headers(scope: Scope) -> dict[str, str]:
     """The headers by their lower-case names. Of one that came twice the first counts, as nobody signs two of them."""
     headers: dict[str, str] = {}
-    for name, value in request.scope["headers"]:
+    for name, value in scope["headers"]:
         headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
     return headers

@@ -11,10 +11,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-from fastapi import FastAPI
 
 from app import providers
-from app.api import Context, create_app
+from app.api import Api, Context, create_app
 from app.control import Control
 from app.db.engine import create
 from app.db.operations import Claim
@@ -76,7 +75,7 @@ REJECTED = StepRejected(LastError(Outcome.REJECTED, "sold out", 422))
 class Desk:
     """One API process. `client` has an operator's key."""
 
-    app: FastAPI
+    app: Api
     client: httpx.AsyncClient
     context: Context
     store: Store
@@ -156,7 +155,7 @@ class Desk:
         return shown
 
 
-def client_for(app: FastAPI, key: str | None) -> httpx.AsyncClient:
+def client_for(app: Api, key: str | None) -> httpx.AsyncClient:
     """A client of an application in this process."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://makegood.test", headers=headers)

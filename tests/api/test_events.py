@@ -26,7 +26,7 @@ def mend(desk: Desk) -> None:
     source = desk.context.settings.sources["shop"]
     source = replace(source, fields=replace(source.fields, order_id="data.reference"))
     settings = replace(desk.context.settings, sources={"shop": source})
-    desk.app.state.context = replace(desk.context, settings=settings)
+    desk.app.take_deliveries(replace(desk.context, settings=settings))
 
 
 async def test_an_event_is_shown_as_the_contract_spells_it(desk: Desk) -> None:

@@ -24,7 +24,7 @@ async def desk(database_url: str, clock: FixedClock, tmp_path: Path) -> AsyncIte
     async with desk_on(database_url, clock, tmp_path) as desk:
         sources = {name: replace(stage_of(name).source, name=name, identity=name) for name in providers.names()}
         settings = replace(desk.context.settings, sources=MappingProxyType(sources))
-        desk.app.state.context = replace(desk.context, settings=settings)
+        desk.app.take_deliveries(replace(desk.context, settings=settings))
         yield desk
 
 
@@ -155,7 +155,7 @@ async def test_one_item_of_a_batch_is_read_again_for_itself(desk: Desk) -> None:
     mended = replace(source, fields=replace(source.fields, order_id="pspReference"))
     context = desk.app.state.context
     settings = replace(context.settings, sources=MappingProxyType({"adyen": mended}))
-    desk.app.state.context = replace(context, settings=settings)
+    desk.app.take_deliveries(replace(context, settings=settings))
     answer = await desk.client.post(f"/events/{kept[0]['id']}/reprocess", json={})
     assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
     assert sorted(operation["order_id"] for operation in await operations(desk)) == ["A", "order-1001"]
@@ -170,6 +170,6 @@ async def test_an_order_of_shopify_is_read_again_under_its_topic(desk: Desk) -> 
     source = context.settings.sources["shopify"]
     mended = replace(source, fields=replace(source.fields, order_id="order_number"))
     settings = replace(context.settings, sources=MappingProxyType({"shopify": mended}))
-    desk.app.state.context = replace(context, settings=settings)
+    desk.app.take_deliveries(replace(context, settings=settings))
     answer = await desk.client.post(f"/events/{kept['id']}/reprocess", json={})
     assert (answer.status_code, answer.json()["status"]) == (202, "accepted")

@@ -10,9 +10,12 @@ import httpx
 import pytest
 
 from app.api.admission import Room
+from app.api.edge import Edge
 from app.api.webhooks import Webhooks, traceparent
 from app.errors import DatabaseUnavailable
 from tests.api.desk import Desk
+from tests.road.service import until
+from tests.road.watch import watching
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -198,27 +201,22 @@ async def test_nothing_is_acknowledged_while_the_database_is_away(desk: Desk, mo
     assert "hunter2" not in answer.text
 
 
-async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, database_url: str) -> None:
     """Trap 42: a request that is cancelled in the middle of its commit takes the commit with it."""
-    receive = desk.context.intake.receive_all
-    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    async with watching(database_url) as watch:
+        async with watch.holding() as holding:
+            await holding.execute("LOCK TABLE events IN SHARE MODE")
+            request = asyncio.create_task(desk.deliver(desk.payment("pay_1")))
+            await watch.until_blocked("INSERT INTO events")
+            request.cancel()
+            await asyncio.wait({request})
 
-    async def slow(*arguments: Any) -> Any:
-        begun.set()
-        await go_on.wait()
-        receipt = await receive(*arguments)
-        ended.set()
-        return receipt
+        async def stored() -> bool:
+            listed = await desk.client.get("/operations", params={"external_id": "pay_1"})
+            return len(listed.json()["items"]) == 1
 
-    monkeypatch.setattr(desk.context.intake, "receive_all", slow)
-    request = asyncio.create_task(desk.deliver(desk.payment("pay_1")))
-    await asyncio.wait_for(begun.wait(), 5)
-    request.cancel()
-    await asyncio.wait({request})
-    go_on.set()
-    await asyncio.wait_for(ended.wait(), 5)
-    listed = await desk.client.get("/operations", params={"external_id": "pay_1"})
-    assert len(listed.json()["items"]) == 1
+        await until(stored)
+    assert request.cancelled()
 
 
 async def test_a_hundred_deliveries_at_once_make_one_operation(desk: Desk) -> None:
@@ -252,7 +250,7 @@ async def test_too_many_at_once_are_turned_away(desk: Desk, monkeypatch: pytest.
         return await receive(*arguments)
 
     monkeypatch.setattr(desk.context.intake, "receive_all", slow)
-    desk.app.state.webhooks = Webhooks(Room(most_requests=3))
+    desk.app.deliveries = Edge(Webhooks(desk.context, Room(most_requests=3)))
     requests = [asyncio.create_task(desk.deliver(desk.payment(f"pay_{n}"), f"msg_{n}")) for n in range(5)]
     done, _ = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED, timeout=5)
     assert {task.result().status_code for task in done} == {503}
