@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from app.agents.answer import StepAnswer, read_retry_after, unclear
 from app.agents.redact import one_line
 from app.agents.request import Endpoint
-from app.providers.refunds import Answered, Listed, Refund, Refunds, Refusal, Verdict, Wanted
+from app.providers.refunds import Answered, Listed, Refund, Refunds, Refusal, Verdict, Wanted, known_refund
 from app.saga import Sending
 from app.saga.model import Action, LastError, Outcome
 from app.saga.refund_facts import KnownRefund, RefundStanding
@@ -37,12 +37,6 @@ LONGEST_DETAIL = 500  # characters of what a provider says
 SOONEST = timedelta(seconds=1)
 
 Result = TypeVar("Result")
-
-
-def known_refund(refund: Refund) -> KnownRefund:
-    """A provider's refund as the machine knows it."""
-    standing = RefundStanding(refund.status.value)
-    return KnownRefund(refund.id, refund.amount, refund.currency, standing, refund.key, refund.at)
 
 
 class Listing:

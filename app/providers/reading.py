@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 
 import jmespath
@@ -12,6 +12,7 @@ import jmespath
 from app.providers import Delivery, Provider, provider
 from app.providers.currencies import EXPONENTS
 from app.providers.json_body import decode
+from app.providers.pieces import moment
 from app.providers.refunds import RefundNews
 from app.providers.text import id_fault, legible, storable
 from app.saga.model import Json
@@ -21,10 +22,6 @@ from app.settings import AmountUnit, Mode, Source
 LONGEST_VALUE = 60  # characters of a value that a detail repeats
 
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-_NO_TIMES = {datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)}
 # What an expression can raise over a value that it was not written for; JMESPathError is a ValueError.
 _EXPRESSION_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -146,7 +143,7 @@ def _read_payment(source: Source, facts: Json, event_type: str, delivery_id: str
     amount = _amount(facts, source, currency, faults)
     if external_id is None or order_id is None or currency is None or amount is None:
         return Unreadable("; ".join(faults), event_type, delivery_id)
-    occurred_at = _time(_value(facts, fields.occurred_at))
+    occurred_at = moment(_value(facts, fields.occurred_at))
     return Payment(external_id, order_id, amount, currency, occurred_at, event_type, delivery_id)
 
 
@@ -231,17 +228,3 @@ def _amount(facts: Json, source: Source, currency: str | None, faults: list[str]
         return amount
     faults.append(f"amount ({fields.amount}) {_must_be(what, value)}")
     return None
-
-
-def _time(value: Json) -> datetime | None:
-    """RFC 3339 or seconds since 1970, in UTC; whatever else it is, the payment does not fail by it."""
-    at = None
-    try:
-        if isinstance(value, str) and _RFC_3339.fullmatch(value):
-            at = datetime.fromisoformat(value.upper()).astimezone(UTC)
-        elif type(value) in {int, float}:
-            at = datetime.fromtimestamp(value, UTC)
-    except (ArithmeticError, OSError, ValueError):
-        return None
-    # The ends of the calendar are how programs write "no time"; the database would keep them as infinities.
-    return None if at in _NO_TIMES else at

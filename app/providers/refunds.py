@@ -12,7 +12,11 @@ from enum import StrEnum
 from typing import ClassVar
 
 from app.saga.model import Json
+from app.saga.refund_facts import KnownRefund, RefundStanding
 from app.settings import Source
+
+# What our key is called in those fields of a refund that are its asker's own.
+KEY_FIELD = "makegood_key"
 
 
 class RefundStatus(StrEnum):
@@ -41,6 +45,12 @@ class Refund:
     status: RefundStatus
     key: str | None = None
     at: datetime | None = None
+
+
+def known_refund(refund: Refund) -> KnownRefund:
+    """A provider's refund as the machine knows it."""
+    standing = RefundStanding(refund.status.value)
+    return KnownRefund(refund.id, refund.amount, refund.currency, standing, refund.key, refund.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +157,11 @@ class Refunds(ABC):
 
     @abstractmethod
     def give(self, wanted: Wanted) -> Question:
-        """Asks for the refund, with its key in the provider's form, and in its own fields, by which it is known again."""
+        """Asks for the refund, with its key in the provider's form, and in its own fields, by which it is known again.
+
+        Raises:
+            Rejected: the provider cannot be asked for it, such as where its currency has fewer decimals there.
+        """
 
     @abstractmethod
     def given(self, wanted: Wanted, answered: Answered) -> Refund | Refusal | None:

@@ -97,9 +97,7 @@ class Execution:
         )
         return await persist(lambda: self.parts.store.begin(sending.operation, start))
 
-    async def defer(
-        self, operation: Operation, until: datetime, error: LastError | None = None
-    ) -> Operation | None:
+    async def defer(self, operation: Operation, until: datetime, error: LastError | None = None) -> Operation | None:
         """Gives the claim back uncounted, as nothing was sent; None where the race for that was lost.
 
         Those that are put off together come back spread over a poll interval, not all in one moment.

@@ -6,12 +6,17 @@ same payment all the same.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import ClassVar
 
 from app.providers import mac
 from app.providers.protocol import Delivery, Provider, Signed
+from app.providers.razorpay.payments import RazorpayPayments
+from app.providers.razorpay.refunds import RazorpayRefunds, refund_news
+from app.providers.refunds import Payments, RefundNews, Refunds
 from app.providers.text import storable
+from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Source
 
 _ENTITY = "payload.payment.entity"
@@ -29,6 +34,8 @@ class _Razorpay(Provider):
         currency=f"{_ENTITY}.currency",
         occurred_at="created_at",
     )
+    refunds: ClassVar[Refunds | None] = RazorpayRefunds()
+    payments: ClassVar[Payments | None] = RazorpayPayments()
 
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a secret, or None."""
@@ -44,6 +51,10 @@ class _Razorpay(Provider):
         """The headers. Raises ConfigurationError where the source has no secret."""
         signature = _signature(mac.signing_secret(source).encode(), body).decode()
         return Signed({"X-Razorpay-Signature": signature, "x-razorpay-event-id": delivery_id}, body)
+
+    def refund_news(self, source: Source, event: Json) -> Sequence[RefundNews]:  # noqa: ARG002 - the same for all
+        """What an event tells of a refund or a dispute."""
+        return refund_news(event)
 
 
 def _signature(key: bytes, body: bytes) -> bytes:

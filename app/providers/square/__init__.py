@@ -7,13 +7,18 @@ All states of a payment come as one type of event, most of them several times.
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from app.providers import mac
 from app.providers.protocol import Delivery, Provider, Signed
+from app.providers.refunds import Payments, RefundNews, Refunds
+from app.providers.square.payments import SquarePayments
+from app.providers.square.refunds import SquareRefunds, refund_news
+from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Options, Source
 
 _HEADER = "x-square-hmacsha256-signature"
@@ -54,6 +59,8 @@ class _Square(Provider):
     options = SquareOptions
     received = "data.object.payment.status == 'COMPLETED'"
     event_id = "event_id"
+    refunds: ClassVar[Refunds | None] = SquareRefunds()
+    payments: ClassVar[Payments | None] = SquarePayments()
 
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a secret, or None."""
@@ -68,6 +75,10 @@ class _Square(Provider):
     def sign(self, source: Source, body: bytes, now: datetime, delivery_id: str) -> Signed:  # noqa: ARG002 - neither is signed
         """The header. Raises ConfigurationError where the source has no secret."""
         return Signed({_HEADER: _signature(mac.signing_secret(source).encode(), source, body).decode()}, body)
+
+    def refund_news(self, source: Source, event: Json) -> Sequence[RefundNews]:  # noqa: ARG002 - the same for all
+        """What an event tells of a refund or a dispute."""
+        return refund_news(event)
 
 
 def _signature(key: bytes, source: Source, body: bytes) -> bytes:

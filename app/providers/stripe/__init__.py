@@ -9,14 +9,17 @@ payment intent that it belongs to.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import ClassVar
 
 from app.errors import SignatureInvalid
 from app.providers import mac
 from app.providers.protocol import Delivery, Provider, Signed
+from app.providers.refunds import Payments, RefundNews, Refunds
+from app.providers.stripe.payments import StripePayments
+from app.providers.stripe.refunds import EXPONENTS, StripeRefunds, refund_news
+from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Source
 
 _HEADER = "stripe-signature"
@@ -35,9 +38,10 @@ class _Stripe(Provider):
         occurred_at="created",
     )
     mode = "livemode"
-    # ISK and UGX are sent with two decimals that are always zero, MGA with none.
-    exponents: ClassVar[Mapping[str, int]] = MappingProxyType({"ISK": 2, "MGA": 0, "UGX": 2})
+    exponents: ClassVar[Mapping[str, int]] = EXPONENTS
     event_id = "id"
+    refunds: ClassVar[Refunds | None] = StripeRefunds()
+    payments: ClassVar[Payments | None] = StripePayments()
 
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a secret, or None."""
@@ -55,6 +59,10 @@ class _Stripe(Provider):
         timestamp = str(int(now.timestamp())).encode()
         signature = _signature(mac.signing_secret(source).encode(), timestamp, body)
         return Signed({"Stripe-Signature": f"t={timestamp.decode()},v1={signature.decode()}"}, body)
+
+    def refund_news(self, source: Source, event: Json) -> Sequence[RefundNews]:  # noqa: ARG002 - the same for all
+        """What an event tells of a refund or a dispute."""
+        return refund_news(event)
 
 
 def _parts(header: bytes) -> tuple[bytes, list[bytes]]:
