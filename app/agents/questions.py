@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from app.agents.answer import StepAnswer, read_retry_after, unclear
 from app.agents.redact import one_line
 from app.agents.request import Endpoint
-from app.providers.refunds import Answered, Listed, Refund, Refunds, Refusal, Verdict, Wanted
+from app.providers.refunds import Answered, Listed, Refund, Refunds, Refusal, Verdict, Wanted, known_refund
 from app.saga import Sending
 from app.saga.model import Action, LastError, Outcome
 from app.saga.refund_facts import KnownRefund, RefundStanding
@@ -33,16 +34,7 @@ Read = Callable[[Answered, StepAnswer], Answer]
 
 LONGEST_DETAIL = 500  # characters of what a provider says
 
-# A refund that a provider asks about as soon as it can would fill the attempts.
-SOONEST = timedelta(seconds=1)
-
 Result = TypeVar("Result")
-
-
-def known_refund(refund: Refund) -> KnownRefund:
-    """A provider's refund as the machine knows it."""
-    standing = RefundStanding(refund.status.value)
-    return KnownRefund(refund.id, refund.amount, refund.currency, standing, refund.key, refund.at)
 
 
 class Listing:
@@ -75,7 +67,7 @@ class Listing:
 
     def whole(self, *, complete: bool) -> RefundsListed:
         """What has come so far; `complete`: whether it proves that what is not in it was not made."""
-        return RefundsListed(self._refunds, self._paid, complete, _ask_again(self._protocol))
+        return RefundsListed(self._refunds, self._paid, complete, self._protocol.ask_again)
 
 
 def read_wish(protocol: Refunds, wanted: Wanted, now: datetime) -> Read:
@@ -84,7 +76,7 @@ def read_wish(protocol: Refunds, wanted: Wanted, now: datetime) -> Read:
     def read(answered: Answered, by_table: StepAnswer) -> Answer:
         given = _guarded(lambda: protocol.given(wanted, answered))
         if isinstance(given, Refund):
-            return RefundAnswered(replace(known_refund(given), key=wanted.key), _ask_again(protocol))
+            return RefundAnswered(replace(known_refund(given), key=wanted.key), protocol.ask_again)
         if isinstance(given, Refusal):
             return _refused(given, answered, now)
         if isinstance(by_table, StepDone):
@@ -109,11 +101,9 @@ def _refused(refusal: Refusal, answered: Answered, now: datetime) -> Answer:
         case Verdict.UNKNOWN:
             return StepUnknown(error(Outcome.UNKNOWN), retry_at)
         case Verdict.LOOK_AGAIN:
-            return RefundBlocked(error(Outcome.UNAVAILABLE))
-
-
-def _ask_again(protocol: Refunds) -> timedelta:
-    return max(protocol.ask_again, SOONEST)
+            # Behind a 5xx the wish may have been carried out; any other answer says that it was looked at and refused.
+            certain = answered.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            return RefundBlocked(error(Outcome.UNAVAILABLE if certain else Outcome.UNKNOWN), certain)
 
 
 def _guarded(read: Callable[[], Result]) -> Result | None:
@@ -151,7 +141,7 @@ def outcome_of(answer: Answer) -> Outcome:
             return Outcome.DONE
         case RefundAnswered(refund=refund):
             return Outcome.REJECTED if refund.standing is RefundStanding.FAILED else Outcome.DONE
-        case RefundBlocked() | StepRejected():
+        case RefundBlocked(certain=True) | StepRejected():
             return Outcome.REJECTED
         case StepUnavailable():
             return Outcome.UNAVAILABLE

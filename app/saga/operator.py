@@ -9,7 +9,7 @@ from app.saga.definition import RefundCall, Saga
 from app.saga.evidence import given_up, with_step
 from app.saga.forward import advance_to_next, evidence_needed, stop_reason, turn
 from app.saga.model import NO_SENDINGS, Action, Operation, Phase, Reason, Status, StepStatus
-from app.saga.refund_facts import in_doubt, next_refund
+from app.saga.refund_facts import next_refund
 from app.saga.retry import key_expired, settled_at
 from app.saga.signals import CancelRequested, Resolved, StepResolved
 
@@ -83,10 +83,9 @@ def _retry_refund(saga: Saga, operation: Operation, now: datetime) -> Operation:
 
 
 def _with_new_key(operation: Operation, step: str) -> Operation:
-    """The refund that has failed for certain, or was refused with no other wish in doubt, is followed by another one."""
-    state = operation.state_of(step)
-    over = state.refund.failed or (state.undo.refused and not in_doubt(state))
-    return with_step(operation, step, refund=next_refund(state.refund), undo=NO_SENDINGS) if over else operation
+    """A refund that has failed for certain is followed by another one."""
+    refund = operation.state_of(step).refund
+    return with_step(operation, step, refund=next_refund(refund), undo=NO_SENDINGS) if refund.failed else operation
 
 
 def cancel(saga: Saga, operation: Operation, signal: CancelRequested, now: datetime) -> Operation | None:

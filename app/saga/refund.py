@@ -28,7 +28,6 @@ from app.saga.signals import (
     Answer,
     LookupAnswered,
     RefundAnswered,
-    RefundBlocked,
     RefundsListed,
     StepRejected,
     StepUnavailable,
@@ -56,7 +55,7 @@ def refunds_listed(
         return given_back(saga, operation, ours, now)
     if not weighed.clear:
         error = LastError(Outcome.UNKNOWN, "a part of the payment was given back in another currency")
-        return _in_vain(saga, operation, RefundBlocked(error), now, jitter)
+        return _in_vain(saga, operation, StepUnknown(error), now, jitter)
     if ours is not None and ours.standing is RefundStanding.PENDING and not state.refund.failed:
         return _wait(operation, ours, answer.ask_again, now)
     paid = operation.amount if answer.paid is None else answer.paid
@@ -84,7 +83,8 @@ def _wish(
             return unproven
         changed = True
     refund, sendings = state.refund, state.undo
-    if changed and sendings.count:
+    # A wish that was refused is over, and its key may be answered with that refusal for ever.
+    if (changed or (sendings.refused and not in_doubt(state))) and sendings.count:
         refund, sendings = next_refund(refund), NO_SENDINGS
     planned = with_step(operation, state.name, refund=replace(refund, amount=left), undo=sendings)
     # Its attempt is one of its own, and an attempt has its lease for its place.

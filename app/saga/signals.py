@@ -88,9 +88,14 @@ class RefundAnswered:
 
 @dataclass(frozen=True, slots=True)
 class RefundBlocked:
-    """Our wish did nothing: something is given back already, or stands in the way. The list tells what."""
+    """Our wish brought no refund: something is given back already, or stands in the way. The list tells what.
+
+    Args:
+        certain: whether the wish itself did nothing.
+    """
 
     error: LastError
+    certain: bool
 
 
 Answer = (

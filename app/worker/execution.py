@@ -29,8 +29,8 @@ from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance
 from app.saga.definition import Saga
 from app.saga.evidence import went_out
-from app.saga.model import Action, Json, Operation, Status, Transition, call_document
-from app.saga.signals import Deferred, LateAnswer, StepRejected
+from app.saga.model import Action, Json, LastError, Operation, Status, Transition, call_document
+from app.saga.signals import Deferred, LateAnswer, RefundHeard, RefundsListed, StepRejected
 from app.worker.lease import Lease, Leases
 
 logger = logging.getLogger(__name__)
@@ -60,8 +60,9 @@ class Execution:
     def __init__(self, parts: Parts, claimed: Claimed, lease: Lease, saga: Saga) -> None:
         self.parts = parts
         self.saga = saga
+        self.event: Json = None if claimed.event is None else json.loads(claimed.event)
+        self.refunds_told = claimed.refunds_told
         self._lease = lease
-        self._event: Json = None if claimed.event is None else json.loads(claimed.event)
 
     def is_ours(self, operation: Operation) -> bool:
         """Whether the operation is still under our claim."""
@@ -77,7 +78,7 @@ class Execution:
 
     def document(self, sending: Sending) -> dict[str, Json]:
         """The document that the call is made from."""
-        return call_document(sending.operation, sending.step, self._event, undo=sending.action is Action.UNDO)
+        return call_document(sending.operation, sending.step, self.event, undo=sending.action is Action.UNDO)
 
     async def begin(self, sending: Sending, request: Json) -> bool:
         """Puts the call on record, if the operation is still ours and as it was."""
@@ -96,14 +97,19 @@ class Execution:
         )
         return await persist(lambda: self.parts.store.begin(sending.operation, start))
 
-    async def defer(self, operation: Operation, until: datetime) -> Operation | None:
+    async def defer(self, operation: Operation, until: datetime, error: LastError | None = None) -> Operation | None:
         """Gives the claim back uncounted, as nothing was sent; None where the race for that was lost.
 
         Those that are put off together come back spread over a poll interval, not all in one moment.
-        """
-        return await self.decide(operation, Deferred(until + self.parts.slot_wait * random.random()))
 
-    async def decide(self, operation: Operation, signal: Deferred | StepRejected) -> Operation | None:
+        Args:
+            error: what stands in the way, where that is worth telling.
+        """
+        return await self.decide(operation, Deferred(until + self.parts.slot_wait * random.random(), error))
+
+    async def decide(
+        self, operation: Operation, signal: Deferred | StepRejected | RefundsListed | RefundHeard
+    ) -> Operation | None:
         """Records what follows without a call; None where the race for that was lost.
 
         It is never a late answer: no sending waits for it, so it is no evidence for one.
@@ -122,7 +128,7 @@ class Execution:
             ours = self.is_ours(current)
             if ours and exchange.sent_at is not None:
                 current = went_out(current, sending.step, sending.action, exchange.sent_at)
-            signal = answer if ours else LateAnswer(sending.step, sending.action, answer)
+            signal = answer if ours else LateAnswer(sending.step, sending.action, answer, sending.key)
             transition = advance(self.saga, current, signal, self.parts.clock.now(), random.random())
             if transition is None:
                 await persist(partial(self.parts.store.end_attempt, operation.id, attempt))
@@ -140,6 +146,8 @@ class Execution:
         landed = await persist(lambda: store.record(transition, actor=actor, attempt=attempt, at=at, id=id_))
         if landed:
             after = transition.after
+            if self.is_ours(transition.before):
+                self._lease.number = after.lease  # an attempt more under the same claim
             logger.debug(
                 transition.cause,
                 extra={"operation_id": after.id, "step": after.step, "phase": after.phase, "status": after.status},
