@@ -124,17 +124,6 @@ async def operation(engine: AsyncEngine, id_: UUID) -> Operation | None:
     return operation_of(rows[0]) if rows else None
 
 
-async def operations_by_id(engine: AsyncEngine, ids: Collection[UUID]) -> dict[UUID, Operation]:
-    """Those of the operations that exist, in one statement however many they are."""
-    dealt = await buckets(engine)
-    row = OperationRow
-    wanted = select(*COLUMNS).where(
-        col(row.bucket).in_({bucket_of(id_, dealt) for id_ in ids}),
-        col(row.id) == any_(bindparam("ids", list(ids), type_=ARRAY(Uuid()))),
-    )
-    return {found["id"]: operation_of(found) for found in await _rows(engine, wanted)} if ids else {}
-
-
 async def operations(
     engine: AsyncEngine, filters: OperationFilter, limit: int, after: Cursor | None = None
 ) -> list[Operation]:

@@ -6,14 +6,20 @@ lease, and when he wakes he finds that it is not his any more.
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Integer, Text, text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import ARRAY, CheckConstraint, Integer, Text, Uuid, any_, bindparam, select, text
+from sqlmodel import Field, SQLModel, col
 
 from app.db.engine import AsyncEngine, translated
-from app.db.tables import TIME
+from app.db.reads import COLUMNS
+from app.db.rows import bucket_of, operation_of
+from app.db.schema import buckets
+from app.db.tables import TIME, OperationRow
+from app.saga.model import Operation
 
 
 class ReconciliationRow(SQLModel, table=True):
@@ -128,6 +134,20 @@ class Turns:
         with translated():
             async with self._engine.begin() as connection:
                 await connection.execute(END, named)
+
+
+async def known(engine: AsyncEngine, ids: Collection[UUID]) -> dict[UUID, Operation]:
+    """Those of the operations that exist, in one statement however many they are. Raises DatabaseUnavailable."""
+    if not ids:
+        return {}
+    dealt = await buckets(engine)
+    wanted = select(*COLUMNS).where(
+        col(OperationRow.bucket).in_({bucket_of(id_, dealt) for id_ in ids}),
+        col(OperationRow.id) == any_(bindparam("ids", list(ids), type_=ARRAY(Uuid()))),
+    )
+    with translated():
+        async with engine.connect() as connection:
+            return {row["id"]: operation_of(row) for row in (await connection.execute(wanted)).mappings()}
 
 
 async def is_kept(engine: AsyncEngine, source: str, payment_id: str) -> bool:

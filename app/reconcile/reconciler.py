@@ -129,7 +129,7 @@ class Reconciler:
         # older ones are shown as well: who begins with Makegood today does not want last week's purchases made again.
         new = {one.id: one for one in shown if one.is_asked_for(since) and one.id not in seen}
         seen.update(new)
-        known = await reads.operations_by_id(self._engine, new.keys())
+        known = await reconciliations.known(self._engine, new.keys())
         told = await self._told(known)
         findings: list[Finding] = []
         for id_, one in new.items():

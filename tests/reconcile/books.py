@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from app.agents import Agents
-from app.db.engine import connect, create
+from app.db.engine import AsyncEngine, connect, create
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
@@ -37,6 +37,7 @@ class Books:
     reconciler: Reconciler
     intake: Intake
     clock: FixedClock
+    engine: AsyncEngine
     database: "asyncpg.Connection[Any]"
 
     async def reconcile(self, since: timedelta = DAY, source: Source = SHOP) -> Report:
@@ -89,7 +90,7 @@ async def opened(url: str) -> AsyncIterator[Books]:
         agents = Agents({"stripe": Agent("stripe", base_url)}, clock)
         intake = Intake(engine, store, Sagas(engine, {}), {"purchase": purchase_saga()}, clock, Wakeup(url))
         try:
-            yield Books(fake, Reconciler(engine, intake, agents, clock), intake, clock, database)
+            yield Books(fake, Reconciler(engine, intake, agents, clock), intake, clock, engine, database)
         finally:
             await agents.aclose()
             await store.close()
