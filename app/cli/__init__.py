@@ -13,7 +13,7 @@ import typer
 from app.cli import configuration, keys, operations, service, webhooks
 from app.cli.demo import demo
 from app.cli.output import say
-from app.cli.reconcile import reconcile
+from app.cli.reconciliation import reconcile
 from app.cli.status import ExitStatus, Refused, of_error
 from app.errors import ConfigurationError, MakegoodError
 

@@ -43,18 +43,18 @@ def reconcile(
     settings = configured(config)
     if source not in settings.sources:
         raise UnknownSource(f'no source named "{source}" in the config file')
-    with _Watched(Console(stderr=True)) as watch:
+    with Watched(Console(stderr=True)) as watch:
         report = run(main.reconcile(settings, settings.sources[source], back, watch))
     if as_json_:
         as_json(_json(report))
     else:
-        _show(report, Console())
+        show(report, Console())
     say(_summary(report))
     if report.differences:
         raise typer.Exit(ExitStatus.FAILURE)
 
 
-class _Watched:
+class Watched:
     """A bar on a terminal while payments are read; nobody knows how many there will be. Elsewhere nothing."""
 
     def __init__(self, console: Console) -> None:
@@ -77,11 +77,13 @@ class _Watched:
         self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
+        """Says how far it has come."""
         said = f"{progress.payments} payments, {progress.missing} missing, {progress.differences} to look at"
         self._bar.update(self._task, description=said)
 
 
-def _show(report: Report, console: Console) -> None:
+def show(report: Report, console: Console) -> None:
+    """What was found, as a table; nothing where all agree."""
     if not report.findings:
         return
     rows = [_row(finding) for finding in report.findings]
