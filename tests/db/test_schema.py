@@ -111,8 +111,8 @@ async def test_a_database_of_another_makegood_is_refused(engine: AsyncEngine, da
 async def test_a_database_at_an_earlier_revision_is_behind_and_the_command_is_named(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "_revisions", lambda: ("0002", "0001"))
-    with pytest.raises(DatabaseBehind, match=r"0001, and 0002 is needed\. Run `makegood migrate`"):
+    monkeypatch.setattr(schema, "_revisions", lambda: ("0003", "0002", "0001"))
+    with pytest.raises(DatabaseBehind, match=r"0002, and 0003 is needed\. Run `makegood migrate`"):
         await schema.check(engine)
 
 
