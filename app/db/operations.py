@@ -48,9 +48,11 @@ SELECT o.*, h.from_status
 """
 
 # Whether refunds were told of is asked here, after the claim: what is told later finds the operation as it is claimed.
+# The limit keeps the planner from reading all refunds of the bucket at once.
 PAYLOADS = """
 SELECT id, payload,
-       EXISTS (SELECT FROM external_refunds AS r WHERE r.bucket = $1 AND r.operation_id = e.operation_id) AS refunds_told
+       (SELECT true FROM external_refunds AS r
+         WHERE r.bucket = $1 AND r.operation_id = e.operation_id LIMIT 1) AS refunds_told
   FROM events AS e
  WHERE e.bucket = $1 AND e.id = ANY($2::uuid[])
 """
@@ -200,7 +202,7 @@ def _claimed(row: asyncpg.Record, event: asyncpg.Record | None) -> Claimed | Unr
         return Unreadable(row["id"], Phase(row["phase"]), from_status, row["revision"])
     if event is None:
         return Claimed(operation, from_status, None)
-    return Claimed(operation, from_status, event["payload"], event["refunds_told"])
+    return Claimed(operation, from_status, event["payload"], refunds_told=bool(event["refunds_told"]))
 
 
 def _readable(row: asyncpg.Record) -> Operation | None:

@@ -22,7 +22,8 @@ from app.wiring import Role, Service, build
 from tests.fakes.ledger import Captured, Given
 from tests.fakes.server import Kind
 from tests.fakes.stripe import StripeFake
-from tests.road.service import KEY, Operator, client_of
+from tests.road.forked import forked
+from tests.road.service import KEY, Operator, Process, client_of, until
 
 SECRET = "whsec_of_the_tests"
 
@@ -111,15 +112,35 @@ class RefundWorld:
         )
         for name, payment in {"purchase": "payment", "other": "money"}.items():
             text += SAGA.format(name=name, payment=payment, attempts=attempts, undo_deadline=undo_deadline)
-        path = self.folder / "makegood.toml"
-        path.write_text(text)
-        return configuration.load(path, {"DATABASE_URL": self.database_url}, known())
+        self.path.write_text(text)
+        return configuration.load(self.path, {"DATABASE_URL": self.database_url}, known())
+
+    @property
+    def path(self) -> Path:
+        """Of makegood.toml."""
+        return self.folder / "makegood.toml"
 
     @contextlib.asynccontextmanager
-    async def serving(self, **changes: Any) -> AsyncIterator["Shop"]:
+    async def working(self, **changes: Any) -> AsyncIterator[None]:
+        """A worker of this process while the block runs; it serves nothing."""
+        service = await build(self.settings(**changes), Role.WORKER)
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    @contextlib.asynccontextmanager
+    async def process(self, **changes: Any) -> AsyncIterator[Process]:
+        """A worker that is a process of its own while the block runs; what has not ended then is killed."""
+        self.settings(**changes)
+        with forked(self.path, self.database_url, Role.WORKER) as child:
+            yield Process(await asyncio.to_thread(child.url), child.pid, child.wait)
+
+    @contextlib.asynccontextmanager
+    async def serving(self, role: Role = Role.ALL, **changes: Any) -> AsyncIterator["Shop"]:
         """A service of this process while the block runs."""
         settings = self.settings(**changes)
-        service = await build(settings, Role.ALL)
+        service = await build(settings, role)
         self.services.append(service)
         try:
             async with listening(create_app(service.context)) as self.url, client_of(self.url) as client:
@@ -166,6 +187,15 @@ class Shop(Operator):
         """The calls to the provider as (action, outcome), oldest first."""
         first = (await self.show(operation_id))["steps"][0]["name"]
         return [(action, outcome) for step, action, outcome in await self.outcomes(operation_id) if step == first]
+
+    async def until_more_is_asked(self) -> None:
+        """Waits until the provider has been asked something more."""
+        before = len(self.world.stripe.asked)
+
+        async def asked() -> bool:
+            return len(self.world.stripe.asked) > before
+
+        await until(asked)
 
 
 def assert_given_back(payment: Captured, *amounts: int) -> None:

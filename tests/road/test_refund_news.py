@@ -6,9 +6,9 @@ import pytest
 
 from app.providers.refunds import RefundStatus
 from app.providers.stripe.refunds import StripeRefunds
+from app.saga.model import Action
 from app.sandbox.desk import Hold
 from app.sandbox.manners import Ware
-from app.saga.model import Action
 from tests.fakes.ledger import Given
 from tests.fakes.server import Fault, Kind
 from tests.road.refunding import SOON, RefundWorld, Shop, assert_given_back, nothing_more, wishes

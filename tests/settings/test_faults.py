@@ -223,8 +223,18 @@ def test_steps_are_checked(faults: Faults, new: str, fault: str) -> None:
         ("undo = true", "steps[0].undo: must be a table, not a boolean"),
         (REFUND + '\nlookup = { agent = "psp", method = "GET", path = "/x" }', "steps[0].lookup: the first step"),
         (
-            'undo = { agent = "psp", refund = "stripe" }',
-            'steps[0].undo.refund: no refund protocol named "stripe": this version speaks none',
+            'undo = { agent = "psp", refund = "stripes" }',
+            'steps[0].undo.refund: no refund protocol named "stripes"; there are: ',
+        ),
+        ('undo = { agent = "pst", refund = "stripe" }', 'steps[0].undo.agent: no agent named "pst"'),
+        ('undo = { refund = "stripe" }', "steps[0].undo.agent: is required"),
+        (
+            'undo = { agent = "psp", refund = "stripe", path = "/refunds" }',
+            "steps[0].undo.path: does not go with `refund`",
+        ),
+        (
+            'undo = { agent = "psp", refund = "stripe", timeout = "1s" }',
+            "steps[0].undo.timeout: does not go with `refund`",
         ),
     ],
 )

@@ -188,5 +188,5 @@ async def test_the_event_of_an_operation_goes_with_its_calls_and_may_have_been_e
     store: Lossy, clock: FixedClock
 ) -> None:
     one = await claim(store, clock)
-    assert execution_of(Execution, store, SaidAgents(), clock, one)._event == {"type": "payment.received"}
-    assert execution_of(Execution, store, SaidAgents(), clock, replace(one, event=None))._event is None
+    assert execution_of(Execution, store, SaidAgents(), clock, one).event == {"type": "payment.received"}
+    assert execution_of(Execution, store, SaidAgents(), clock, replace(one, event=None)).event is None
