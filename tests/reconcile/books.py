@@ -1,6 +1,7 @@
-"""A shop at Stripe: the provider's own books over real HTTP, and those of Makegood in a database of their own."""
+"""A shop at a provider: the provider's own books over real HTTP, and those of Makegood in a database of their own."""
 
 import contextlib
+import importlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -10,44 +11,73 @@ from uuid import UUID
 
 import asyncpg
 
+from app import providers
 from app.agents import Agents
 from app.db.engine import AsyncEngine, connect, create
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.intake import Intake, Receipt, operation_id
-from app.providers import Delivery
-from app.providers.reading import read
+from app.providers.refunds import RefundStatus
 from app.reconcile import Reconciler, Report
 from app.settings import Agent, Source
 from tests.builders import FixedClock, purchase_saga
-from tests.fakes.ledger import Captured
-from tests.fakes.stripe import StripeFake
-from tests.providers.stages import stage_of
+from tests.fakes.ledger import Captured, Given
+from tests.fakes.server import Fake
+from tests.providers.stages import hear, signed, stage_of
 
 DAY = timedelta(hours=24)
-SHOP: Source = replace(stage_of("stripe").source, name="shop", identity="shop", api="stripe")
+
+
+def shop_at(provider: str) -> Source:
+    """A shop that this provider pays."""
+    return replace(stage_of(provider).source, name="shop", identity="shop", api="psp")
+
+
+SHOP = shop_at("stripe")
+
+
+def fakes() -> dict[str, type[Fake]]:
+    """A fake of each provider whose payments can be read, found by the provider's name."""
+    found: dict[str, type[Fake]] = {}
+    for name, provider in providers.known().items():
+        if provider.payments is not None:
+            module = importlib.import_module(f"tests.fakes.{name}")
+            [found[name]] = [kind for kind in vars(module).values() if _is_fake_of(kind, module.__name__)]
+    return found
+
+
+def _is_fake_of(kind: object, module: str) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Fake) and kind.__module__ == module
 
 
 @dataclass
 class Books:
     """Both sides of one shop."""
 
-    fake: StripeFake
+    source: Source
+    fake: Fake
     reconciler: Reconciler
     intake: Intake
     clock: FixedClock
     engine: AsyncEngine
     database: "asyncpg.Connection[Any]"
 
-    async def reconcile(self, since: timedelta = DAY, source: Source = SHOP) -> Report:
+    async def reconcile(self, since: timedelta = DAY, source: Source | None = None) -> Report:
         """Compares them."""
-        return await self.reconciler.reconcile(source, since)
+        return await self.reconciler.reconcile(source or self.source, since)
 
-    async def tell(self, payment: Captured, source: Source = SHOP) -> Receipt:
+    async def tell(self, payment: Captured) -> Receipt:
         """The webhook of a payment comes."""
-        body = json.dumps(self.fake.payment_event(payment)).encode()
-        return await self.intake.receive(source, read(source, Delivery(None), body), body)
+        now = self.clock.wall()
+        sent = signed(self.source, json.dumps(self.fake.payment_event(payment)).encode(), now=now)
+        [reading] = hear(self.source, sent, now)
+        return await self.intake.receive(self.source, reading, sent.body)
+
+    def give_back(self, payment: Captured, amount: int, status: RefundStatus = RefundStatus.SUCCEEDED) -> None:
+        """Somebody gives a part of a payment back, by hand."""
+        refund_id = self.fake.fresh("70000")
+        self.fake.ledger.give(Given(refund_id, payment.id, amount, status, self.clock.now()))
 
     def paid(self, number: int = 1, amount: int = 1999, currency: str = "EUR") -> Captured:
         """A payment that nobody is told of; the clock goes on a second."""
@@ -82,15 +112,15 @@ class Books:
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Books]:
+async def opened(url: str, provider: str = "stripe") -> AsyncIterator[Books]:
     clock = FixedClock()
-    fake = StripeFake(now=clock.now)
+    source, fake = shop_at(provider), fakes()[provider](now=clock.now)
     engine, store, database = create(url, 4), Store(url, 1, clock), await connect(url)
     async with fake.listening() as base_url:
-        agents = Agents({"stripe": Agent("stripe", base_url)}, clock)
+        agents = Agents({"psp": Agent("psp", base_url)}, clock)
         intake = Intake(engine, store, Sagas(engine, {}), {"purchase": purchase_saga()}, clock, Wakeup(url))
         try:
-            yield Books(fake, Reconciler(engine, intake, agents, clock), intake, clock, engine, database)
+            yield Books(source, fake, Reconciler(engine, intake, agents, clock), intake, clock, engine, database)
         finally:
             await agents.aclose()
             await store.close()

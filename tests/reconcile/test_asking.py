@@ -58,7 +58,7 @@ class Line:
     async def pages(self, before: Callable[[], Awaitable[None]] = at_once, **agent: Any) -> int:
         """How many pages came."""
         agents = Agents(
-            {"stripe": Agent("stripe", "https://stripe.example", **agent)}, self.clock, httpx.MockTransport(self.answer)
+            {"psp": Agent("psp", "https://psp.example", **agent)}, self.clock, httpx.MockTransport(self.answer)
         )
         asking = Asking(agents, SHOP, self.clock, before, self.sleep)
         try:
@@ -99,14 +99,14 @@ async def test_a_provider_says_how_long_to_wait(caplog: pytest.LogCaptureFixture
 
 async def test_one_that_asks_for_too_long_a_wait_is_left(caplog: pytest.LogCaptureFixture) -> None:
     line = Line([httpx.Response(429, headers={"Retry-After": "3600"})])
-    with pytest.raises(Unavailable, match="stripe answered 429"):
+    with pytest.raises(Unavailable, match="psp answered 429"):
         await line.pages()
     assert (len(line.asked), line.slept, caplog.records) == (1, [], [])
 
 
 async def test_one_that_never_answers_is_left_after_some_tries() -> None:
     line = Line([httpx.Response(500)])
-    with pytest.raises(Unavailable, match="stripe answered 500"):
+    with pytest.raises(Unavailable, match="psp answered 500"):
         await line.pages()
     assert len(line.asked) == MOST_TRIES
     assert len(line.slept) == MOST_TRIES - 1
@@ -123,7 +123,7 @@ async def test_an_open_breaker_is_waited_for() -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 302])
 async def test_one_that_refuses_is_not_asked_again(status: int) -> None:
     line = Line([httpx.Response(status)])
-    with pytest.raises(Rejected, match=f"stripe answered {status}"):
+    with pytest.raises(Rejected, match=f"psp answered {status}"):
         await line.pages()
     assert len(line.asked) == 1
 

@@ -113,7 +113,7 @@ async def test_a_test_payment_is_none_of_a_live_source(books: Books) -> None:
 async def test_a_refund_that_nobody_here_knows_of_is_a_difference(books: Books) -> None:
     payment = await books.told()
     await books.set(payment, status="'succeeded'", **FINAL)
-    books.fake.give_by_hand(payment, 700)
+    books.give_back(payment, 700)
     [finding] = (await books.reconcile()).findings
     assert (finding.difference.value, finding.here, finding.there, finding.currency) == ("refunded", 0, 700, "EUR")
     assert finding.detail == "the operation is succeeded, and more is given back there than is known here"
@@ -123,7 +123,7 @@ async def test_a_refund_of_ours_that_is_there_agrees_and_one_that_is_not_differs
     done, undone = await books.told(1), await books.told(2)
     for payment in (done, undone):
         await books.set(payment, status="'refunded'", phase="'refund'", reason="'rejected'", **FINAL)
-    books.fake.give_by_hand(done, 1999)
+    books.give_back(done, 1999)
     assert said(await books.reconcile()) == [("refunded", undone.id, 1999, 0)]
 
 
@@ -132,14 +132,14 @@ async def test_a_refund_that_is_under_way_is_no_difference(books: Books, given: 
     payment = await books.told()
     await books.set(payment, status="'waiting'", phase="'refund'", reason="'rejected'", action="'undo'")
     if given:
-        books.fake.give_by_hand(payment, given, RefundStatus.PENDING)
+        books.give_back(payment, given, RefundStatus.PENDING)
     assert (await books.reconcile()).findings == ()
 
 
 async def test_a_payment_that_was_given_back_before_anyone_heard_of_it_is_not_purchased(books: Books) -> None:
     """Taken in now, it would be bought for money that has gone back."""
     payment = books.paid()
-    books.fake.give_by_hand(payment, 1999)
+    books.give_back(payment, 1999)
     report = await books.reconcile()
     assert said(report) == [("given_back", payment.id, None, 1999)]
     assert (report.differences, report.missing, report.payments) == (0, 0, 1)
@@ -149,7 +149,7 @@ async def test_a_payment_that_was_given_back_before_anyone_heard_of_it_is_not_pu
 async def test_what_has_changed_here_since_the_question_is_not_compared(books: Books) -> None:
     """A refund of ours that came to its end while the provider's answer was on its way."""
     payment = await books.told()
-    books.fake.give_by_hand(payment, 1999)
+    books.give_back(payment, 1999)
     await books.set(payment, updated_at=f"'{books.clock.now().isoformat()}'")
     assert (await books.reconcile()).findings == ()
     books.clock.advance(timedelta(seconds=1))
@@ -170,7 +170,7 @@ async def test_what_was_taken_in_before_it_broke_off_stays(books: Books) -> None
     for number in range(60):
         books.paid(number)
     books.fake.script(Kind.PAYMENTS, Fault(acts=True), Fault(403))
-    with pytest.raises(Rejected, match="stripe answered 403"):
+    with pytest.raises(Rejected, match="psp answered 403"):
         await books.reconcile()
     first = len((await books.all())["operations"])
     assert 0 < first < 60

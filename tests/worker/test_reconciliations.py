@@ -110,7 +110,7 @@ async def test_a_provider_that_refuses_is_asked_again_soon(
     books.fake.script(Kind.PAYMENTS, Fault(403))
     assert await duty.look(SOURCE, SCHEDULE)
     [record] = [record for record in caplog.records if record.getMessage() == "reconciliation_failed"]
-    assert "stripe answered 403" in vars(record)["error"]
+    assert "psp answered 403" in vars(record)["error"]
     books.clock.advance(RETRY_INTERVAL - timedelta(seconds=1))
     assert not await duty.look(SOURCE, SCHEDULE)
     books.clock.advance(timedelta(seconds=1))
