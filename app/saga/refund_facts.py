@@ -139,7 +139,7 @@ def next_refund(refund: RefundState) -> RefundState:
 
 def in_doubt(state: StepState) -> bool:
     """Whether a wish of ours may have made a refund that we do not know of."""
-    return state.undo.unknown > 0 or state.undo.conflict or state.undo.out
+    return state.undo.unknown > 0 or state.undo.out
 
 
 def may_still_refund(operation: Operation) -> bool:
