@@ -32,7 +32,7 @@ CASES: dict[str, tuple[Provider, Limits, dict[str, int]]] = {
     "others who give back, and events": (
         Provider(),
         PATIENT,
-        {"others": 2, "tellings": 2, "failures": 1, "retries": 1},
+        {"others": 1, "tellings": 2, "failures": 1},
     ),
     "refusals": (Provider(), PATIENT, {"refusals": 2, "retries": 1, "others": 1}),
     "refusals, and a provider that forgets keys": (Provider(), QUICK_TO_FORGET, {"refusals": 2, "retries": 1}),
