@@ -194,7 +194,9 @@ def _late(saga: Saga, operation: Operation, late: LateAnswer, now: datetime) -> 
     call = saga.steps[saga.index(late.step)].undo if late.action is not Action.DO else None
     if isinstance(call, RefundCall) and operation.phase is Phase.REFUND:
         if isinstance(late.answer, RefundAnswered):
-            return ours_told(saga, operation, late.answer.refund, now)
+            # What it says of one that another has followed since was so before that one failed.
+            overtaken = late.answer.refund.id in before.refund.former
+            return None if overtaken else ours_told(saga, operation, late.answer.refund, now)
         if late.key != present_key(call, operation, before):
             return None  # it speaks of a refund before the present one, or is a list that has grown old
     state = late_evidence(operation, late)

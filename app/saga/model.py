@@ -130,7 +130,7 @@ class RefundState:
         number: which one of ours it is, from 1; the next has a new key, after proof that this one gave nothing back.
         amount: what was first asked for under this number's key, in minor units; None before.
         id: what the provider calls this number's, once it has told.
-        former: what it calls the ones before.
+        former: what it calls those before that have failed.
         failed: there is proof that this number's refund failed.
         elsewhere: others have given the whole payment back.
     """

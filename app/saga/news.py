@@ -8,7 +8,7 @@ from app.saga.definition import RefundCall, Saga
 from app.saga.evidence import with_step
 from app.saga.forward import turn
 from app.saga.model import Action, HeldReason, Operation, Phase, Reason, Status, StepState, StepStatus
-from app.saga.refund import failed, undone
+from app.saga.refund import failed, has_failed, undone
 from app.saga.refund_facts import KnownRefund, RefundStanding, weigh
 from app.saga.signals import RefundHeard
 
@@ -46,6 +46,8 @@ def _in_purchase(saga: Saga, operation: Operation, now: datetime, *, elsewhere: 
 def ours_told(saga: Saga, operation: Operation, ours: KnownRefund, now: datetime) -> Operation | None:
     """What becomes of an operation in the refund phase by what is told of its own refund; None where nothing changes."""
     state = operation.steps[0]
+    if has_failed(state, ours):
+        return None  # told before its failure, and heard after it
     if ours.standing is RefundStanding.SUCCEEDED:
         return _succeeded(saga, operation, state, ours, now)
     if ours.standing is RefundStanding.FAILED:
@@ -76,11 +78,12 @@ def _failed(operation: Operation, state: StepState, ours: KnownRefund) -> Operat
         return None
     if operation.status is Status.REFUNDED and state.status is StepStatus.UNDONE:
         return failed(with_step(operation, state.name, status=StepStatus.DONE), ours)
-    if operation.is_final or state.status not in NEEDS_UNDO or operation.step != state.name:
+    if operation.is_final or operation.step != state.name:
         return None
     if operation.status is Status.PROCESSING:
-        # Whatever the call that is out brings, this is known then.
-        return with_step(operation, state.name, refund=replace(state.refund, id=ours.id, failed=True))
+        # Whatever the call that is out brings, this is known then, also where a success was told before.
+        known = replace(state.refund, id=ours.id, failed=True)
+        return with_step(operation, state.name, status=StepStatus.DONE, refund=known)
     return failed(operation, ours)
 
 

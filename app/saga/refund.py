@@ -51,12 +51,14 @@ def refunds_listed(
         return _in_vain(saga, operation, answer, now, jitter)
     weighed = weigh(call, operation, answer.refunds)
     ours = weighed.ours
+    if ours is not None and has_failed(state, ours):
+        ours = replace(ours, standing=RefundStanding.FAILED)  # an event was sooner than the list
     if ours is not None and ours.standing is RefundStanding.SUCCEEDED:
         return given_back(saga, operation, ours, now)
     if not weighed.clear:
         error = LastError(Outcome.UNKNOWN, "a part of the payment was given back in another currency")
         return _in_vain(saga, operation, StepUnknown(error), now, jitter)
-    if ours is not None and ours.standing is RefundStanding.PENDING and not state.refund.failed:
+    if ours is not None and ours.standing is RefundStanding.PENDING:
         return _wait(operation, ours, answer.ask_again, now)
     paid = operation.amount if answer.paid is None else answer.paid
     left = min(operation.amount, paid - weighed.given)
@@ -110,7 +112,11 @@ def _unproven(
 def wish_answered(saga: Saga, operation: Operation, answer: Answer, now: datetime, jitter: float) -> Operation:
     """The answer to our wish for a refund has come, or will never come."""
     state = operation.state_of(operation.step)
-    after = with_step(operation, state.name, undo=answered(state.undo, answer))
+    sendings = answered(state.undo, answer)
+    if sendings.conflict:
+        # A wish with this key is running there, and whatever is answered next says nothing of that one.
+        sendings = replace(sendings, unknown=sendings.unknown + 1, conflict=False)
+    after = with_step(operation, state.name, undo=sendings)
     if state.status not in NEEDS_UNDO:
         # An event has told so while the wish was out.
         return compensate(saga, after, now)
@@ -147,6 +153,11 @@ def failed(operation: Operation, ours: KnownRefund | None) -> Operation:
     return hold(replace(proven, step=name, last_error=error, action=Action.LOOKUP), HeldReason.REFUND_FAILED)
 
 
+def has_failed(state: StepState, ours: KnownRefund) -> bool:
+    """Whether there is proof that a refund of ours has failed which is told to stand: it is told late, then."""
+    return state.refund.failed and ours.id == state.refund.id and ours.standing is not RefundStanding.FAILED
+
+
 def _wait(operation: Operation, ours: KnownRefund, ask_again: timedelta, now: datetime) -> Operation:
     """Our refund is under way there."""
     at = now + min(ask_again, LONGEST_WAIT)
@@ -166,7 +177,7 @@ def _noted(operation: Operation, ours: KnownRefund | None) -> Operation:
     refund = state.refund
     if ours is not None and ours.id not in refund.former:
         refund = replace(refund, id=ours.id)
-    known = replace(state.undo, unknown=0, conflict=False)
+    known = replace(state.undo, unknown=0)
     return with_step(operation, state.name, refund=refund, undo=known)
 
 

@@ -123,23 +123,23 @@ _FURTHEST = (RefundStanding.FAILED, RefundStanding.PENDING, RefundStanding.SUCCE
 
 
 def _counts(call: Call | None, operation: Operation, refund: KnownRefund) -> bool:
-    """A failed one counts where it is the present one: of those before it we know."""
+    """Those of ours that are known to have failed do not, whatever is told of them; the present one may fail now."""
     state = operation.steps[0]
-    if refund.standing is not RefundStanding.FAILED or refund.id == state.refund.id:
-        return True
-    here = isinstance(call, RefundCall) and refund.key == present_key(call, operation, state)
-    return here and refund.id not in state.refund.former
+    if refund.id in state.refund.former:
+        return False
+    present = isinstance(call, RefundCall) and refund.key == present_key(call, operation, state)
+    return refund.standing is not RefundStanding.FAILED or refund.id == state.refund.id or present
 
 
 def next_refund(refund: RefundState) -> RefundState:
     """The refund after one that certainly gave nothing back: with a new key, and nothing known of it yet."""
-    former = (*refund.former, refund.id) if refund.id else refund.former
+    former = (*refund.former, refund.id) if refund.id and refund.failed else refund.former
     return RefundState(refund.number + 1, former=former, elsewhere=refund.elsewhere)
 
 
 def in_doubt(state: StepState) -> bool:
     """Whether a wish of ours may have made a refund that we do not know of."""
-    return state.undo.unknown > 0 or state.undo.conflict or state.undo.out
+    return state.undo.unknown > 0 or state.undo.out
 
 
 def may_still_refund(operation: Operation) -> bool:
