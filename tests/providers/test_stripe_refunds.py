@@ -134,6 +134,11 @@ def test_a_refund_of_another_payment_in_the_list_makes_it_no_answer() -> None:
     assert refunds().given(wanted(), Answered(200, {}, other)) is None
 
 
+def test_a_page_that_promises_more_and_has_nothing_is_no_answer() -> None:
+    assert refunds().found(wanted(), Answered(200, {}, {"data": [], "has_more": True})) is None
+    assert refunds().found(wanted(), Answered(200, {}, {"data": []})) is None
+
+
 @pytest.mark.parametrize(
     ("status", "meant"),
     [
