@@ -45,7 +45,7 @@ class ReconciliationRow(SQLModel, table=True):
     differences: int | None = Field(sa_type=Integer)
 
 
-# A schedule that was made shorter counts at once: what is due later than a whole interval from now is due.
+# A schedule that was made shorter counts at once: what is due later than an interval from now is due now.
 TAKE = text("""
 INSERT INTO reconciliations AS r (source, lease, leased_until, due_at)
 VALUES (:source, 1, :until, :now)
@@ -102,7 +102,10 @@ class Turns:
         Raises:
             DatabaseUnavailable: the database cannot be asked; so do all methods here.
         """
-        named = {"source": source, "now": now, "until": now + self._lease, "latest": now + every}
+        # Beyond the interval by a lease: who asked a moment before another one's turn began, and was answered after it had
+        # ended, must not take the next one for a schedule that was made shorter.
+        latest = now + every + self._lease
+        named = {"source": source, "now": now, "until": now + self._lease, "latest": latest}
         with translated():
             async with self._engine.begin() as connection:
                 lease: int | None = await connection.scalar(TAKE, named)

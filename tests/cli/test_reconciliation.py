@@ -14,11 +14,12 @@ import pytest
 from rich.console import Console
 
 from app.cli.reconciliation import Watched, show
+from app.db.engine import connect
 from app.intake import operation_id
 from app.reconcile import Difference, Finding, Progress, Report
 from tests.builders import NOW
 from tests.cli.conftest import CONFIG, Makegood, Said
-from tests.cli.process import PATIENCE, environment
+from tests.cli.process import PATIENCE, environment, running
 from tests.fakes.server import Fault, Kind
 from tests.fakes.stripe import StripeFake
 
@@ -45,6 +46,7 @@ class Shop:
 
     fake: StripeFake
     folder: Path
+    database_url: str
 
     async def reconcile(self, *arguments: str) -> Said:
         """Runs the command."""
@@ -64,7 +66,7 @@ async def shop(tmp_path: Path, database_url: str) -> AsyncIterator[Shop]:
     async with fake.listening() as url:
         text = f'[database]\nurl = "{database_url}"\npool_size = 2\n{CONFIG}{SOURCES.format(url=url)}'
         (tmp_path / "makegood.toml").write_text(text, encoding="utf-8")
-        yield Shop(fake, tmp_path)
+        yield Shop(fake, tmp_path, database_url)
 
 
 async def test_what_is_missing_is_told_once_and_then_all_agree(shop: Shop) -> None:
@@ -80,6 +82,38 @@ async def test_what_is_missing_is_told_once_and_then_all_agree(shop: Shop) -> No
     assert (second.status, second.out) == (0, "")
     assert second.err.startswith("1 payments since ")
     assert second.err.endswith("UTC: all agree\n")
+
+
+async def test_what_was_taken_in_is_carried_out_by_the_running_service(shop: Shop) -> None:
+    payment = shop.fake.capture("order-7", 1999)
+    connection = await connect(shop.database_url)
+    with running("serve", "--port", "0", cwd=shop.folder) as service:
+        await asyncio.to_thread(service.url)
+        assert (await shop.reconcile("--source", "card")).status == 1
+        async with asyncio.timeout(PATIENCE):
+            while await connection.fetchval("SELECT status FROM operations") != "succeeded":
+                await asyncio.sleep(0.05)
+        assert await connection.fetchval("SELECT external_id FROM operations") == payment.id
+        assert await asyncio.to_thread(service.terminate) == 0
+    await connection.close()
+
+
+async def test_a_schedule_in_the_config_is_kept_by_the_running_service(shop: Shop) -> None:
+    shop.fake.capture("order-7", 1999)
+    config = shop.folder / "makegood.toml"
+    text = config.read_text(encoding="utf-8").replace(
+        'api = "stripe"', 'api = "stripe"\nreconcile = { every = "6h", since = "24h" }'
+    )
+    config.write_text(text, encoding="utf-8")
+    connection = await connect(shop.database_url)
+    with running("serve", "--port", "0", "--role", "worker", cwd=shop.folder) as service:
+        await asyncio.to_thread(service.url)
+        async with asyncio.timeout(PATIENCE):
+            while not any('"reconciled"' in line for line in service.err):
+                await asyncio.sleep(0.05)
+        assert await connection.fetchval("SELECT count(*) FROM operations") == 1
+        assert await asyncio.to_thread(service.terminate) == 0
+    await connection.close()
 
 
 async def test_json_is_for_programs(shop: Shop) -> None:
