@@ -15,14 +15,18 @@ from urllib.parse import quote_plus
 from app.agents.answer import Reply
 from app.agents.connection import Coming
 from app.agents.http import NotSent, Transport, attempt
-from app.agents.request import Endpoint, Request
+from app.agents.request import Endpoint, Request, request_of
 from app.clock import Clock
+from app.providers.refunds import Question
 from app.settings import OAuth
 
 # How long before its end a token is given up: a call that goes out with it must arrive in time. Of a short one, half.
 MARGIN = 60.0
 # What a token is good for that does not say it: the next call after this fetches another.
 UNSAID = 300.0
+
+# And what no token is good for longer, whatever it says.
+LONGEST = 30 * 86_400.0
 
 # What the answer may call the fault (RFC 6749, 5.2); another text is the agent's own and not repeated.
 _ERRORS = frozenset(
@@ -111,7 +115,9 @@ class Authorized:
         said = came.json if isinstance(came.json, dict) else {}
         if not came.succeeded:
             error = said.get("error")
-            return NotSent(f"no access token: {came.status}{f' {error}' if error in _ERRORS else ''}")
+            return NotSent(
+                f"no access token: {came.status}{f' {error}' if isinstance(error, str) and error in _ERRORS else ''}"
+            )
         token, kind = said.get("access_token"), said.get("token_type", "bearer")
         if not isinstance(kind, str) or kind.lower() != "bearer" or not _is_token(token):
             return NotSent("no access token: the answer holds none that can be borne")
@@ -123,24 +129,11 @@ class Authorized:
 def _request(endpoint: Endpoint, oauth: OAuth) -> Request:
     """The request for a token: a form, with the credentials by HTTP Basic, each of them form-encoded (RFC 6749, 2.3.1)."""
     credentials = f"{quote_plus(oauth.client_id)}:{quote_plus(oauth.client_secret)}"
-    headers = endpoint.headers(
-        content=True,
-        **{
-            "Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}",
-            "Content-Type": "application/x-www-form-urlencoded",
-        },
-    )
-    path = endpoint.path + oauth.token_path
-    return Request(
-        agent=endpoint.name,
-        method="POST",
-        url=endpoint.shown + path,
-        body=None,
-        target=endpoint.base + path,
-        path=path,
-        headers=headers,
-        content=b"grant_type=client_credentials",
-    )
+    headers = {
+        "Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    return request_of(endpoint, Question("POST", oauth.token_path, headers, b"grant_type=client_credentials"))
 
 
 def _is_token(value: object) -> TypeGuard[str]:
@@ -153,4 +146,5 @@ def _lifetime(expires_in: object) -> float:
         expires_in = float(expires_in)
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
         return UNSAID
-    return max(expires_in - MARGIN, expires_in / 2)
+    lasts = min(expires_in, LONGEST)
+    return max(lasts - MARGIN, lasts / 2)

@@ -96,17 +96,11 @@ class Endpoint:
         self._headers = {name: value for name, value in own.items() if name.lower() not in names} | headers
         self._has_content_type = "content-type" in names
 
-    def headers(self, *, content: bool, **own: str) -> dict[str, str]:
-        """The headers that every request to the agent has, and a request's own, which go before them."""
-        names = {name.lower() for name in own}
-        headers = (
-            {name: value for name, value in self._headers.items() if name.lower() not in names}
-            if own
-            else dict(self._headers)
-        )
-        if content and not self._has_content_type and "content-type" not in names:
-            headers["Content-Type"] = "application/json"
-        return headers | own
+    def headers(self, *, content: bool) -> dict[str, str]:
+        """The headers that every request to the agent has."""
+        if content and not self._has_content_type:
+            return {**self._headers, "Content-Type": "application/json"}
+        return dict(self._headers)
 
 
 def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], traceparent: str | None) -> Request:
@@ -143,7 +137,7 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
 
 
 def render_question(endpoint: Endpoint, question: Question, attempt: int, traceparent: str) -> Request:
-    """The request of what a provider wants asked, as a call of an operation. Its headers win over those of the agent.
+    """The request of what a provider wants asked, as a call of an operation.
 
     Args:
         traceparent: of this call.
@@ -158,12 +152,15 @@ def render_question(endpoint: Endpoint, question: Question, attempt: int, tracep
 
 
 def request_of(endpoint: Endpoint, question: Question) -> Request:
-    """The request of what a provider wants asked, for no operation.
+    """The request of what a provider wants asked. Its headers win over those of the agent.
 
     Raises:
         RequestRefused: its path makes no URL.
     """
     path = _path(endpoint, question.path)
+    own = {name.lower() for name in question.headers}
+    headers = endpoint.headers(content=question.content is not None)
+    headers = {name: value for name, value in headers.items() if name.lower() not in own} | dict(question.headers)
     return Request(
         agent=endpoint.name,
         method=question.method,
@@ -171,7 +168,7 @@ def request_of(endpoint: Endpoint, question: Question) -> Request:
         body=None if question.content is None else endpoint.redactor.body(question.recorded, question.content),
         target=endpoint.base + path,
         path=path,
-        headers=endpoint.headers(content=question.content is not None, **question.headers),
+        headers=headers,
         content=question.content,
         keeps_headers=True,
     )

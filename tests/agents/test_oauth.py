@@ -120,6 +120,8 @@ async def test_calls_that_wait_together_have_one_token_fetched() -> None:
         (None, 299, 1),
         (None, 301, 2),
         (-5, 0, 2),
+        (10**400, 86_400, 1),
+        ([1], 299, 1),
     ],
 )
 async def test_a_token_is_kept_until_shortly_before_it_ends(lasts: object, kept: int, fetched: int) -> None:
@@ -159,6 +161,7 @@ async def test_a_second_401_is_the_answer() -> None:
     [
         (answer(401, b'{"error":"invalid_client"}'), "not sent: no access token: 401 invalid_client"),
         (answer(400, b'{"error":"you sent s3cret"}'), "not sent: no access token: 400"),
+        (answer(400, b'{"error":{"code":1}}'), "not sent: no access token: 400"),
         (answer(500), "not sent: no access token: 500"),
         (answer(302, b"", "Location: http://127.0.0.1:1/"), "not sent: no access token: 302"),
         (answer(200, b"<html>"), "not sent: no access token: the answer holds none that can be borne"),
