@@ -27,7 +27,8 @@ def _of_sources(settings: Settings) -> Iterator[str]:
     secrets: dict[str, Source] = {}
     for source in settings.sources.values():
         if not source.secrets and not source.options.suffices:
-            yield f"sources.{source.name}.secrets: there is none, so every webhook is refused"
+            which = "signed webhook" if source.api else "webhook"  # an id that nobody signs may be looked up there
+            yield f"sources.{source.name}.secrets: there is none, so every {which} is refused"
         if source.reconcile is not None and source.reconcile.since < source.reconcile.every:
             yield (
                 f"sources.{source.name}.reconcile.since: shorter than every: "

@@ -75,6 +75,13 @@ def test_a_window_with_gaps_is_warned_of(small: Load) -> None:
     assert warnings(small(FIRST, ASKED + SCHEDULE)) == []
 
 
+def test_what_needs_a_secret_is_told_also_where_some_can_be_looked_up(small: Load) -> None:
+    lines = 'provider = "mollie"\nsecrets = []\n'
+    assert warnings(small(FIRST, lines)) == ["sources.shop.secrets: there is none, so every webhook is refused"]
+    asked = small(FIRST, lines + 'api = "psp"\n')
+    assert warnings(asked) == ["sources.shop.secrets: there is none, so every signed webhook is refused"]
+
+
 def test_credentials_of_an_agent_are_read_and_not_shown(small: Load) -> None:
     lines = 'oauth = { token_path = "/v1/oauth2/token", client_id = "shop-id", client_secret = "${S}" }'
     agent = small("", f'[agents.paypal]\nbase_url = "https://h"\n{lines}\n', S="s3cret").agents["paypal"]
