@@ -127,6 +127,7 @@ def _answered(saga: Saga, operation: Operation, answer: Answer, now: datetime, j
             return refunds_listed(saga, operation, undo, answer, now, jitter)
         if not isinstance(answer, StepDone | LookupAnswered | RefundsListed):
             return wish_answered(saga, operation, answer, now, jitter)
+        raise IllegalSignal(f"{_cause(answer)} for a wish for a refund")
     if isinstance(answer, RefundsListed | RefundAnswered | RefundBlocked):
         raise IllegalSignal(f"an answer about refunds for the {operation.action} of {operation.step}")
     if operation.action is Action.LOOKUP:
