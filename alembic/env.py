@@ -10,11 +10,11 @@ from alembic import context
 from sqlalchemy import Connection
 
 from app.db import schema
-from app.db.tables import OperationRow
+from app.db.refund_tables import ExternalRefundRow
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=OperationRow.metadata)
+    context.configure(connection=connection, target_metadata=ExternalRefundRow.metadata)
     with context.begin_transaction():
         context.run_migrations()
 

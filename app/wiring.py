@@ -99,20 +99,22 @@ async def build(settings: Settings, role: Role) -> Service:
         wakeup.start()
         closing.push_async_callback(wakeup.stop)
         sagas = Sagas(engine, settings.limits())
-        context = Context(
-            settings=settings,
-            engine=engine,
-            clock=clock,
-            sagas=sagas,
-            intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup),
-            control=Control(engine, store, sagas, clock, wakeup),
-            readiness=partial(schema.check, engine),
-        )
         runner = None
         if role is not Role.API:
             agents = Agents(settings.agents, clock)
             closing.push_async_callback(agents.aclose)
             runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup)
+        start_with = runner.start_with if runner is not None else None
+        context = Context(
+            settings=settings,
+            engine=engine,
+            clock=clock,
+            sagas=sagas,
+            intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup, start_with),
+            control=Control(engine, store, sagas, clock, wakeup),
+            readiness=partial(schema.check, engine),
+        )
+        if runner is not None:
             runner.start()
         return Service(url, context, runner, closing.pop_all())
 

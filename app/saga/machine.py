@@ -7,7 +7,6 @@ through them, and the result counts only once the store has written it over the 
 """
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -63,6 +62,7 @@ from app.saga.signals import (
     StepUnavailable,
     StepUnknown,
 )
+from app.saga.values import replace
 
 
 def advance(saga: Saga, operation: Operation, signal: Signal, now: datetime, jitter: float) -> Transition | None:

@@ -9,15 +9,16 @@ from functools import partial
 
 from app.agents import Agents
 from app.clock import Clock
+from app.db.claim import Claimed
 from app.db.engine import AsyncEngine
 from app.db.local import LocalTransactions
-from app.db.operations import Claimed
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.saga.definition import LocalCall
 from app.saga.model import Operation
 from app.settings import Settings
+from app.worker.ahead import Prepared, make_ready
 from app.worker.claim import Claimer
 from app.worker.execute import execute
 from app.worker.execution import Execution, Parts, persist
@@ -69,11 +70,14 @@ class Runner:
             parts.clock,
             wakeup,
             self._carry_out,
+            partial(make_ready, parts),
             worker=parts.worker,
             concurrency=settings.worker.concurrency,
             lease=settings.worker.lease,
             poll_interval=settings.worker.poll_interval,
         )
+        # Of a new operation that this process itself is told of, the first call.
+        self.start_with = self._claimer.start_with
         self._claiming: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
 
@@ -111,9 +115,12 @@ class Runner:
         timeouts += [call.timeout for call in calls if isinstance(call, LocalCall)]
         return max(timeouts, default=timedelta(0)) + DRAIN_MARGIN
 
-    async def _carry_out(self, claimed: Claimed, lease: Lease) -> Operation | None:
-        saga = await persist(lambda: self._parts.sagas.get(claimed.operation.saga_hash))
-        return await execute(Execution(self._parts, claimed, lease, saga), claimed.operation)
+    async def _carry_out(self, claimed: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
+        saga_hash = claimed.operation.saga_hash
+        saga = self._parts.sagas.known(saga_hash)
+        if saga is None:
+            saga = await persist(lambda: self._parts.sagas.get(saga_hash))
+        return await execute(Execution(self._parts, claimed, lease, saga), claimed.operation, prepared)
 
 
 async def keep_up(duty: Callable[[], Awaitable[None]], pause: timedelta) -> None:

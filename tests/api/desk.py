@@ -15,8 +15,8 @@ import httpx
 from app import providers
 from app.api import Api, Context, create_app
 from app.control import Control
+from app.db.claim import Claim
 from app.db.engine import create
-from app.db.operations import Claim
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
