@@ -11,12 +11,15 @@ from sqlalchemy import Connection
 
 from app.db import schema
 from app.db.reconciliations import ReconciliationRow
+from app.db.refund_tables import ExternalRefundRow
+from app.db.tables import OperationRow
 
-METADATA = ReconciliationRow.metadata  # one for all tables: its module imports the others'
+# Each brings the tables of its module; the metadata is one for all.
+DECLARED = (OperationRow, ExternalRefundRow, ReconciliationRow)
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=METADATA)
+    context.configure(connection=connection, target_metadata=DECLARED[0].metadata)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -1,7 +1,7 @@
 """From a verified delivery to a stored event and, if its payment is new, the operation that will make it good."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from app.clock import Clock
 from app.db.engine import AsyncEngine
-from app.db.ingest import Arrival, Stored
+from app.db.ingest import Arrival, Start, Stored
 from app.db.reads import event_row
 from app.db.refunds import Told, told_of
 from app.db.rows import bucket_of
@@ -19,7 +19,7 @@ from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
 from app.errors import InvalidRequest, NotAllowed, NotFound
 from app.providers import Delivery
-from app.providers.reading import Ignored, Payment, Reading, Unreadable, read, refund_news
+from app.providers.reading import Ignored, Payment, Reading, Unreadable, read, refund_news, tells_of_refunds
 from app.providers.refunds import known_refund
 from app.saga import advance
 from app.saga.creation import Heard, new_operation
@@ -30,6 +30,9 @@ from app.settings import Source
 
 # No part of what follows from news waits, so there is nothing to spread.
 NO_JITTER = 0.0
+
+# Makes the first call of a new operation ready, from the webhook's JSON; None where it is to be claimed.
+StartWith = Callable[[Operation, Json], Start | None]
 
 REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
 
@@ -72,6 +75,7 @@ class Intake:
 
     Args:
         sagas_by_name: the sagas of the configuration.
+        start_with: where this process has a worker: makes the first call of a new operation ready.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Intake:
         sagas_by_name: Mapping[str, Saga],
         clock: Clock,
         wakeup: Wakeup,
+        start_with: StartWith | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -89,6 +94,8 @@ class Intake:
         self._sagas_by_name = sagas_by_name
         self._clock = clock
         self._wakeup = wakeup
+        self._start_with = start_with
+        self._saga_hashes: dict[str, str] = {}
 
     async def receive(self, source: Source, reading: Reading, body: bytes, traceparent: str | None = None) -> Receipt:
         """Stores a delivery; when this returns it is on disk.
@@ -109,9 +116,18 @@ class Intake:
         """Stores what came in one delivery, all of it or nothing; one receipt each. Arguments and errors as `receive`."""
         now = self._clock.now()
         arrivals = [await self._arrival(source, reading, body, traceparent, now) for reading, body in messages]
+        if not tells_of_refunds(source):
+            # Else a refund may have been told before its payment, which the claim of an operation on disk finds out.
+            arrivals = [self._started(each, reading) for each, (reading, _) in zip(arrivals, messages, strict=True)]
         stored = await self._store.ingest_all(arrivals)
         await self._tell(source, arrivals)
         return [self._receipt(arrival, found) for arrival, found in zip(arrivals, stored, strict=True)]
+
+    def _started(self, arrival: Arrival, reading: Reading) -> Arrival:
+        """With its first call, where that can go out as soon as it is stored; nothing may be waited for after this."""
+        if self._start_with is None or arrival.operation is None or not isinstance(reading, Payment):
+            return arrival
+        return replace(arrival, start=self._start_with(arrival.operation, reading.event))
 
     async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
         """Reads an unprocessable or conflicting event again, after the configuration was mended.
@@ -167,7 +183,7 @@ class Intake:
         return tuple(told)
 
     def _receipt(self, arrival: Arrival, stored: Stored) -> Receipt:
-        if stored.status is EventStatus.ACCEPTED:
+        if stored.status is EventStatus.ACCEPTED and arrival.start is None:
             self._wakeup.signal()
         operation = arrival.operation.id if arrival.operation else None
         return Receipt(stored.status, arrival.id, operation, arrival.event_type, stored.detail)
@@ -213,6 +229,13 @@ class Intake:
             refunds=self._told(source, body, now),
         )
 
+    async def _hash_of(self, saga: Saga) -> str:
+        """The hash of a saga of the configuration, which is on disk; found by its name, as its own is long to compute."""
+        known = self._saga_hashes.get(saga.name)
+        if known is None:
+            known = self._saga_hashes[saga.name] = await self._sagas.store(saga)
+        return known
+
     async def _operation(
         self, source: Source, payment: Payment, event: UUID, traceparent: str | None, now: datetime
     ) -> Operation:
@@ -221,7 +244,7 @@ class Intake:
         return new_operation(
             operation_id(source.identity, payment.external_id),
             saga,
-            await self._sagas.store(saga),
+            await self._hash_of(saga),
             Heard(
                 source=source.name,
                 external_id=payment.external_id,

@@ -116,6 +116,7 @@ async def _serve(
         uvicorn.Config(
             app,
             http=BoundedProtocol,
+            proxy_headers=False,  # nothing here asks where a request came from
             log_config=None,
             access_log=False,
             server_header=False,

@@ -94,10 +94,7 @@ async def build(settings: Settings, role: Role) -> Service:
         engine = create(url, settings.database.pool_size)
         closing.push_async_callback(engine.dispose)
         await schema.check(engine)
-        clock = DatabaseClock()
-        await synchronise(engine, clock)
-        keeping_time = asyncio.create_task(keep_up(partial(_keep_time, engine, clock), CLOCK_INTERVAL), name="clock")
-        closing.callback(keeping_time.cancel)
+        clock = await _clock(engine, closing)
         store = Store(url, await schema.buckets(engine), clock)
         closing.push_async_callback(store.close)
         wakeup = Wakeup(url)
@@ -106,24 +103,38 @@ async def build(settings: Settings, role: Role) -> Service:
         sagas = Sagas(engine, settings.limits())
         agents = Agents(settings.agents, clock)
         closing.push_async_callback(agents.aclose)
-        pages = Pages()
-        closing.push_async_callback(pages.aclose)
+        runner = None
+        if role is not Role.API:
+            runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup)
+        start_with = runner.start_with if runner is not None else None
         context = Context(
             settings=settings,
             engine=engine,
             clock=clock,
             sagas=sagas,
-            intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup),
+            intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup, start_with),
             control=Control(engine, store, sagas, clock, wakeup),
-            fetching=Fetching(agents, pages, clock),
+            fetching=_fetching(agents, clock, closing),
             readiness=partial(schema.check, engine),
         )
         reconciler = Reconciler(engine, context.intake, agents, clock)
-        runner = None
-        if role is not Role.API:
-            runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup, reconciler)
-            runner.start()
+        if runner is not None:
+            runner.start(reconciler)
         return Service(url, context, runner, reconciler, closing.pop_all())
+
+
+async def _clock(engine: AsyncEngine, closing: AsyncExitStack) -> DatabaseClock:
+    clock = DatabaseClock()
+    await synchronise(engine, clock)
+    keeping_time = asyncio.create_task(keep_up(partial(_keep_time, engine, clock), CLOCK_INTERVAL), name="clock")
+    closing.callback(keeping_time.cancel)
+    return clock
+
+
+def _fetching(agents: Agents, clock: DatabaseClock, closing: AsyncExitStack) -> Fetching:
+    pages = Pages()
+    closing.push_async_callback(pages.aclose)
+    return Fetching(agents, pages, clock)
 
 
 async def _keep_time(engine: AsyncEngine, clock: DatabaseClock) -> None:

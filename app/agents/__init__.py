@@ -2,7 +2,7 @@
 
 from app.agents.calls import Agents, Exchange
 from app.agents.document import RequestRefused
-from app.agents.gate import Gate, SlotUnavailable
+from app.agents.gate import Gate, Slot, SlotUnavailable
 from app.agents.local import LocalFunction, run_local
 from app.agents.request import Request
 from app.errors import Rejected, Unavailable
@@ -15,6 +15,7 @@ __all__ = [
     "Rejected",
     "Request",
     "RequestRefused",
+    "Slot",
     "SlotUnavailable",
     "Unavailable",
     "run_local",

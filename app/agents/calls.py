@@ -146,7 +146,7 @@ class Agents:
         if agent not in self._endpoints:
             raise Unavailable(f"not configured: there is no agent named {agent}")
         gate, request = self._gates[agent], request_of(self._endpoints[agent], question)
-        async with gate.slot(wait):
+        with await gate.slot(wait):
             came = await attempt(self._transports[agent], request, self._timeouts[agent], largest)
         now = self._clock.now()
         if isinstance(came, Reply) and isinstance(step_answer(came, now, ""), StepDone | StepRejected):

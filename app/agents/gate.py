@@ -1,8 +1,6 @@
 """Before a call to an agent: is its breaker closed, and is one of its slots free?"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from app.agents.breaker import CircuitBreaker
@@ -36,7 +34,10 @@ class Gate:
 
     def __init__(self, agent: str, slots: int, breaker: CircuitBreaker, clock: Clock) -> None:
         self._agent = agent
-        self._slots = asyncio.Semaphore(slots)
+        # Free slots lie in it: unlike a semaphore's, one can be taken without a wait and without a coroutine.
+        self._slots: asyncio.Queue[None] = asyncio.Queue()
+        for _ in range(slots):
+            self._slots.put_nowait(None)
         self._breaker = breaker
         self._clock = clock
         self._line = timedelta(0)
@@ -61,9 +62,8 @@ class Gate:
         self._line = (self._line + APART) % max(self._breaker.open_for, APART)
         return until + self._line
 
-    @asynccontextmanager
-    async def slot(self, timeout: float) -> AsyncIterator[None]:
-        """Holds one slot, and the probe's place where the breaker is half open, from before the call is on record.
+    async def slot(self, timeout: float) -> "Slot":
+        """Takes one slot, and the probe's place where the breaker is half open, from before the call is on record.
 
         Args:
             timeout: how many seconds to wait for a slot; 0 takes one only if it is free.
@@ -72,17 +72,29 @@ class Gate:
             SlotUnavailable: no slot became free in time, or the breaker lets nothing through.
         """
         self._let_through()
-        await self._take(timeout)
+        try:
+            self._slots.get_nowait()
+        except asyncio.QueueEmpty:
+            await self._wait(timeout)
         try:
             self._let_through()  # it may have opened while we waited
-            probe = self._breaker.admit()
-            try:
-                yield
-            finally:
-                if probe:
-                    self._breaker.probe_ended()
-        finally:
-            self._slots.release()
+        except SlotUnavailable:
+            self._slots.put_nowait(None)
+            raise
+        return self._taken()
+
+    def slot_now(self) -> "Slot | None":
+        """Takes a slot as `slot` does, if that needs no wait; else None, which puts nobody into the line."""
+        if self._slots.empty() or self.opens_at(self._clock.now()) is not None:
+            return None
+        self._slots.get_nowait()
+        return self._taken()
+
+    def give_back(self, *, probe: bool) -> None:
+        """A slot is free again; `Slot` calls this."""
+        if probe:
+            self._breaker.probe_ended()
+        self._slots.put_nowait(None)
 
     def answered(self) -> None:
         """The agent has given a clear answer."""
@@ -98,13 +110,33 @@ class Gate:
         if until is not None:
             raise SlotUnavailable(f"the breaker of {self._agent} is open", until)
 
-    async def _take(self, timeout: float) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return
+    def _taken(self) -> "Slot":
+        return Slot(self, probe=self._breaker.admit())
+
+    async def _wait(self, timeout: float) -> None:
         try:
             async with asyncio.timeout(timeout):
-                await self._slots.acquire()
+                await self._slots.get()
         except TimeoutError as error:
             until = self._clock.now() + BUSY_WAIT
             raise SlotUnavailable(f"no slot of {self._agent} is free", until) from error
+
+
+class Slot:
+    """One call to the agent may be out; a context manager, or given back by `release`, once."""
+
+    __slots__ = ("_gate", "_probe")
+
+    def __init__(self, gate: Gate, *, probe: bool) -> None:
+        self._gate = gate
+        self._probe = probe
+
+    def __enter__(self) -> None:
+        """Nothing more to do: it is held already."""
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Gives it back."""
+        self._gate.give_back(probe=self._probe)

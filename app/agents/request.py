@@ -75,6 +75,11 @@ class Request:
     content: bytes | None = field(repr=False)
     keeps_headers: bool = False
 
+    @property
+    def recorded(self) -> dict[str, Json]:
+        """What is put on record of it."""
+        return {"method": self.method, "url": self.url, "body": self.body}
+
 
 class Endpoint:
     """An agent as its requests see it: its address without credentials, its fixed headers, and what is secret of it."""

@@ -26,15 +26,17 @@ def dump(value: Json) -> bytes:
 
     A lone surrogate, which an agent may write as an escape and UTF-8 does not have, goes out as the same escape.
     """
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_word).encode(
-        "utf-8", "backslashreplace"
-    )
+    return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
 
 def _word(value: object) -> str:
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} is not of the wire")
+
+
+# Made once: json.dumps makes one for every call that asks for anything special.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_word)
 
 
 def respond(value: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -54,13 +54,21 @@ class GroupCommit(Generic[Item, Result]):
         Raises:
             DatabaseUnavailable: the database did not take it; it may or may not be written.
         """
+        return await self.put(item)
+
+    def put(self, item: Item) -> "asyncio.Future[Result]":
+        """As `submit`, for who waits in his own way.
+
+        Raises:
+            DatabaseUnavailable: too much is waiting already.
+        """
         if len(self._waiting) >= self._most_waiting:
             raise DatabaseUnavailable("too much is waiting to be written")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush_all())
-        return await asyncio.shield(future)
+        return future
 
     async def close(self) -> None:
         """Waits until all that was submitted is written."""

@@ -5,31 +5,37 @@ nothing where the row is known, and what is known is read in a second statement:
 row which won the race, where a single statement would see neither.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
 
-from app.db.journal import HistoryEntry, add_history, written
+from app.db.journal import HistoryEntry, add_history, claim_entry, open_attempts, written
+from app.db.operations import Begun
 from app.db.refunds import Told, add_told
 from app.db.rows import steps_json
 from app.db.tables import EventStatus
 from app.saga.model import Operation
 
+# An operation that is taken by the transaction which stores it has a lease from the beginning.
 ADD_OPERATIONS = """
 INSERT INTO operations (bucket, id, source, external_id, order_id, amount, currency, saga, saga_hash, event_id, phase,
-                        status, step, action, attempt, revision, lease, next_run_at, deadline, occurred_at, steps,
-                        traceparent, transition, created_at, updated_at)
+                        status, step, action, attempt, revision, lease, next_run_at, complete_by, leased_until,
+                        locked_by, last_run_at, deadline, occurred_at, steps, traceparent, transition, created_at,
+                        updated_at)
 SELECT $1::smallint, t.id, t.source, t.external_id, t.order_id, t.amount, t.currency, t.saga, t.saga_hash, t.event_id,
-       'purchase', 'pending', t.step, 'do', 0, 1, 0, t.at, t.deadline, t.occurred_at, t.steps::json, t.traceparent,
-       t.transition, t.at, t.at
+       'purchase', t.status, t.step, 'do', t.lease, t.revision, t.lease, t.next_run_at, t.complete_by, t.complete_by,
+       t.locked_by, t.last_run_at, t.deadline, t.occurred_at, t.steps::json, t.traceparent, t.transition, t.at, t.at
   FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
-              $10::uuid[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[],
-              $16::text[], $17::uuid[])
-       AS t(id, source, external_id, order_id, amount, currency, saga, saga_hash, event_id, step, at, deadline,
-            occurred_at, steps, traceparent, transition)
+              $10::uuid[], $11::text[], $12::text[], $13::int[], $14::int[], $15::timestamptz[], $16::timestamptz[],
+              $17::text[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[], $22::text[],
+              $23::text[], $24::uuid[])
+       AS t(id, source, external_id, order_id, amount, currency, saga, saga_hash, event_id, step, status, revision,
+            lease, next_run_at, complete_by, locked_by, last_run_at, at, deadline, occurred_at, steps, traceparent,
+            transition)
     ON CONFLICT (bucket, id) DO NOTHING
 RETURNING id
 """
@@ -48,6 +54,19 @@ SELECT $1::smallint, * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[
 TAKE_OUT = "DELETE FROM events WHERE bucket = $1 AND id = $2 AND status IN ('unprocessable', 'conflict') RETURNING id"
 
 
+class Start(Protocol):
+    """The first call of an operation that is taken by the transaction which stores it.
+
+    `begun` has the operation as the claim has made it, with the call on record.
+    """
+
+    begun: Begun
+    transition: UUID
+
+    def landed(self, *, accepted: bool) -> None:
+        """Told once: whether the operation was made by this arrival, so that the call may go out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """An event as it was read.
@@ -58,6 +77,7 @@ class Arrival:
         operation: what a payment makes if it is new.
         transition: the id under which the operation's creation is in the history.
         refunds: what it tells of refunds.
+        start: its first call, where that goes out as soon as it is stored; None where it has to be claimed.
     """
 
     id: UUID
@@ -74,6 +94,7 @@ class Arrival:
     transition: UUID
     deliveries: int = 1
     refunds: tuple[Told, ...] = ()
+    start: Start | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,55 +141,75 @@ async def _make_operations(
     """Inserts the operations of payments that are not known yet; returns which those were."""
     if not candidates:
         return set()
-    creations = [(candidates[id].operation, candidates[id].transition) for id in sorted(candidates)]
-    ours = [(operation, transition) for operation, transition in creations if operation is not None]
+    ordered = [candidates[id_] for id_ in sorted(candidates)]
+    ours = [(arrival, operation) for arrival in ordered if (operation := arrival.operation) is not None]
     rows = await connection.fetch(ADD_OPERATIONS, bucket, *_columns(ours))
     made = {row["id"] for row in rows}
-    entries = [
-        HistoryEntry(
-            operation_id=operation.id,
-            revision=1,
-            transition=transition,
-            before=None,
-            after=(operation.phase, operation.status),
-            cause="payment_received",
-            actor=f"source:{operation.source}",
-            at=operation.created_at,
-        )
-        for operation, transition in ours
-        if operation.id in made
-    ]
+    entries = [entry for arrival, operation in ours if operation.id in made for entry in _history(arrival, operation)]
     if entries:
         await add_history(connection, bucket, entries)
+    starts = [arrival.start.begun.start for arrival, operation in ours if arrival.start and operation.id in made]
+    if starts:
+        await open_attempts(connection, bucket, starts)
     if resent:
         # The first try may have been committed: what it made is ours, not a duplicate.
-        made |= await written(connection, bucket, [(operation.id, 1, transition) for operation, transition in ours])
+        made |= await written(
+            connection, bucket, [(operation.id, 1, arrival.transition) for arrival, operation in ours]
+        )
     return made
 
 
-def _columns(creations: Sequence[tuple[Operation, UUID]]) -> list[list[object]]:
-    rows = [
-        (
-            operation.id,
-            operation.source,
-            operation.external_id,
-            operation.order_id,
-            operation.amount,
-            operation.currency,
-            operation.saga,
-            operation.saga_hash,
-            operation.event_id,
-            operation.step,
-            operation.created_at,
-            operation.deadline,
-            operation.occurred_at,
-            steps_json(operation.steps),
-            operation.traceparent,
-            transition,
+def _history(arrival: Arrival, operation: Operation) -> Iterator[HistoryEntry]:
+    yield HistoryEntry(
+        operation_id=operation.id,
+        revision=operation.revision,
+        transition=arrival.transition,
+        before=None,
+        after=(operation.phase, operation.status),
+        cause="payment_received",
+        actor=f"source:{operation.source}",
+        at=operation.created_at,
+    )
+    if arrival.start is not None:
+        taken, worker = arrival.start.begun.operation, arrival.start.begun.start.worker
+        yield claim_entry(
+            taken.id, taken.phase, operation.status, taken.revision, arrival.start.transition, worker, taken.updated_at
         )
-        for operation, transition in creations
-    ]
+
+
+def _columns(creations: Sequence[tuple[Arrival, Operation]]) -> list[list[object]]:
+    rows = [_row(arrival, operation) for arrival, operation in creations]
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _row(arrival: Arrival, operation: Operation) -> tuple[object, ...]:
+    start = arrival.start
+    stored = operation if start is None else start.begun.operation
+    return (
+        operation.id,
+        operation.source,
+        operation.external_id,
+        operation.order_id,
+        operation.amount,
+        operation.currency,
+        operation.saga,
+        operation.saga_hash,
+        operation.event_id,
+        stored.step,
+        stored.status,
+        stored.revision,
+        stored.lease,
+        stored.next_run_at,
+        stored.complete_by,
+        stored.locked_by,
+        stored.last_run_at,
+        operation.created_at,
+        operation.deadline,
+        operation.occurred_at,
+        steps_json(stored.steps),
+        operation.traceparent,
+        arrival.transition if start is None else start.transition,
+    )
 
 
 async def _known(connection: asyncpg.Connection, bucket: int, ids: set[UUID]) -> dict[UUID, tuple[str, int, str]]:

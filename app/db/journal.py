@@ -84,6 +84,22 @@ class AttemptEnd:
     at: datetime
 
 
+def claim_entry(
+    operation_id: UUID, phase: Phase, from_status: Status, revision: int, transition: UUID, worker: str, at: datetime
+) -> HistoryEntry:
+    """The history of a claim; `revision` is the one it has made."""
+    return HistoryEntry(
+        operation_id=operation_id,
+        revision=revision,
+        transition=transition,
+        before=(phase, from_status),
+        after=(phase, Status.PROCESSING),
+        cause="claimed",
+        actor=worker,
+        at=at,
+    )
+
+
 async def add_history(connection: asyncpg.Connection, bucket: int, entries: Sequence[HistoryEntry]) -> None:
     """Adds one row for each change."""
     await connection.execute(

@@ -1,4 +1,4 @@
-"""The statements that move operations: claim, begin, record, heartbeat; the one door through which they change.
+"""The statements that move operations: begin, record, heartbeat (and `claim`, beside it): the one door.
 
 Each takes one bucket and many rows. `record` is fenced: it lands only where the row is still at the revision, the lease
 and the last call that the decision was made on: a call's going out is no revision, but a cancel that was decided on just
@@ -14,49 +14,15 @@ from uuid import UUID
 
 import asyncpg
 
+from app.db.journal import AttemptStart
 from app.db.rows import last_error_json, operation_of, steps_json
-from app.saga.model import Operation, Phase, Status
+from app.saga.model import Operation
 
 logger = logging.getLogger(__name__)
 
 # The ids are said twice, here and in what is recorded: as the join's condition, and as an array. A statement keeps the
 # plan that it was given while its table was empty, until that table is first analysed; from the join alone that plan
 # would be to read the whole bucket.
-CLAIM = """
-WITH due AS MATERIALIZED (
-    SELECT id, status
-      FROM operations
-     WHERE bucket = $1 AND status IN ('pending', 'error', 'waiting') AND next_run_at <= $2
-     ORDER BY next_run_at, id
-     LIMIT $3
-       FOR UPDATE SKIP LOCKED
-)
-UPDATE operations AS o
-   SET status = 'processing', attempt = o.attempt + 1, lease = o.lease + 1, revision = o.revision + 1,
-       next_run_at = NULL, complete_by = $4, leased_until = $4, locked_by = $5, transition = $6, updated_at = $2
-  FROM due
- WHERE o.bucket = $1 AND o.id = ANY (ARRAY(SELECT id FROM due)) AND o.id = due.id
-RETURNING o.*, due.status AS from_status
-"""
-
-# After a claim whose commit broke on the wire: what it has taken, if it has.
-CLAIMED = """
-SELECT o.*, h.from_status
-  FROM operations AS o
-  JOIN history AS h ON h.bucket = o.bucket AND h.operation_id = o.id AND h.revision = o.revision
- WHERE o.bucket = $1 AND o.status = 'processing' AND o.locked_by = $2 AND o.transition = $3 AND h.transition = $3
-"""
-
-# Whether refunds were told of is asked here, after the claim: what is told later finds the operation as it is claimed.
-# The limit keeps the planner from reading all refunds of the bucket at once.
-PAYLOADS = """
-SELECT id, payload,
-       (SELECT true FROM external_refunds AS r
-         WHERE r.bucket = $1 AND r.operation_id = e.operation_id LIMIT 1) AS refunds_told
-  FROM events AS e
- WHERE e.bucket = $1 AND e.id = ANY($2::uuid[])
-"""
-
 BEGIN = """
 UPDATE operations AS o
    SET steps = t.steps::json, last_run_at = t.last_run_at
@@ -113,43 +79,11 @@ LOAD = "SELECT * FROM operations WHERE bucket = $1 AND id = $2"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A claim that is to be made; its id finds again what it has taken when the answer was lost."""
-
-    id: UUID
-    bucket: int
-    most: int
-    worker: str
-    at: datetime
-    leased_until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """An operation that is ours until the lease ends.
-
-    Args:
-        event: the raw body of the webhook that made it.
-        refunds_told: whether its payment's provider has told of refunds.
-    """
+class Begun:
+    """A call that is about to go out: the operation as it stands then, and the attempt."""
 
     operation: Operation
-    from_status: Status
-    event: bytes | None
-    refunds_told: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """An operation that was claimed though this program cannot read its row, as a newer one may have written it.
-
-    The claim keeps it out of the way of the others: it stands, in the log as well, until a program comes that can.
-    """
-
-    id: UUID
-    phase: Phase
-    from_status: Status
-    revision: int
+    start: AttemptStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,34 +112,7 @@ class Change:
     expired_before: datetime | None
 
 
-async def claim(connection: asyncpg.Connection, wanted: Claim, *, resent: bool) -> list[Claimed | Unreadable]:
-    """Takes what is due, soonest first, at most `wanted.most`; what another worker is taking is passed over.
-
-    The attempt is counted here, so that a payload that kills its process is counted too.
-    """
-    rows = []
-    if resent:
-        rows = await connection.fetch(CLAIMED, wanted.bucket, wanted.worker, wanted.id)
-    if not rows:
-        rows = await connection.fetch(
-            CLAIM, wanted.bucket, wanted.at, wanted.most, wanted.leased_until, wanted.worker, wanted.id
-        )
-    payloads = await connection.fetch(PAYLOADS, wanted.bucket, [row["event_id"] for row in rows]) if rows else []
-    event_of = {row["id"]: row for row in payloads}
-    return [_claimed(row, event_of.get(row["event_id"])) for row in sorted(rows, key=lambda row: row["created_at"])]
-
-
-def _claimed(row: asyncpg.Record, event: asyncpg.Record | None) -> Claimed | Unreadable:
-    from_status = Status(row["from_status"])
-    operation = _readable(row)
-    if operation is None:
-        return Unreadable(row["id"], Phase(row["phase"]), from_status, row["revision"])
-    if event is None:
-        return Claimed(operation, from_status, None)
-    return Claimed(operation, from_status, event["payload"], refunds_told=bool(event["refunds_told"]))
-
-
-def _readable(row: asyncpg.Record) -> Operation | None:
+def readable(row: asyncpg.Record) -> Operation | None:
     """The operation of a row; None where it cannot be read, which must not keep the rows beside it from being read."""
     try:
         return operation_of(row)
@@ -282,8 +189,8 @@ async def expired(
     before = after.last if after else BEFORE_ALL
     rows = await connection.fetch(EXPIRED, bucket, now, most, *before)
     last = (rows[-1]["complete_by"], rows[-1]["id"]) if rows else before
-    readable = [operation for row in rows if (operation := _readable(row)) is not None]
-    return Expired(readable, len(rows) == most, last)
+    found = [operation for row in rows if (operation := readable(row)) is not None]
+    return Expired(found, len(rows) == most, last)
 
 
 async def load(connection: asyncpg.Connection, bucket: int, operation_id: UUID) -> Operation | None:

@@ -11,10 +11,12 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, select, text
+from sqlmodel import col
 
 from app.db.engine import AsyncEngine, translated
-from app.saga.refund_facts import ORDER, KnownRefund, RefundStanding, fold
+from app.db.refund_tables import ExternalRefundRow
+from app.saga.refund_facts import ORDER, KnownRefund, fold
 
 # The events of one refund come in any order: the standing that comes later in a refund's life stays.
 _LIFE = "ARRAY[" + ", ".join(f"'{standing}'" for standing in ORDER) + "]::text[]"
@@ -27,13 +29,6 @@ SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::text[], $4::bigint[], $5::t
        key = coalesce(excluded.key, known.key)
  WHERE array_position({_LIFE}, excluded.standing::text) >= array_position({_LIFE}, known.standing::text)
 """
-
-TOLD = text("""
-SELECT operation_id, refund_id, amount, currency, standing, key, at
-  FROM external_refunds
- WHERE bucket = ANY(:buckets) AND operation_id = ANY(:ids)
- ORDER BY at, refund_id
-""")
 
 TAKE = text("""
 INSERT INTO refund_claims AS held (agent, payment_id, operation_id, lease, taken_at)
@@ -114,14 +109,22 @@ async def told_of(engine: AsyncEngine, places: Collection[tuple[int, UUID]]) -> 
     Raises:
         DatabaseUnavailable: the database cannot be asked; so do all functions here that take the engine.
     """
-    wanted = {"buckets": sorted({bucket for bucket, _ in places}), "ids": [id_ for _, id_ in places]}
+    row = ExternalRefundRow
+    wanted = (
+        select(row)
+        .where(
+            col(row.bucket).in_({bucket for bucket, _ in places}),
+            col(row.operation_id) == any_(bindparam("ids", [id_ for _, id_ in places], type_=ARRAY(Uuid()))),
+        )
+        .order_by(col(row.at), col(row.refund_id))
+    )
     with translated():
         async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            rows = (await connection.execute(TOLD, wanted)).all()
+            rows = (await connection.execute(wanted)).all()
     found: dict[UUID, list[KnownRefund]] = defaultdict(list)
-    for row in rows:
-        refund = KnownRefund(row.refund_id, row.amount, row.currency, RefundStanding(row.standing), row.key, row.at)
-        found[row.operation_id].append(refund)
+    for one in rows:
+        refund = KnownRefund(one.refund_id, one.amount, one.currency, one.standing, one.key, one.at)
+        found[one.operation_id].append(refund)
     return {id_: tuple(refunds) for id_, refunds in found.items()}
 
 

@@ -29,6 +29,9 @@ from app.saga.model import (
     StepStatus,
 )
 
+# Made once: json.dumps makes one for every call that asks for anything special.
+_STORABLE = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
 # The columns that an `Operation` is made of, in its own order: what a reading statement selects.
 OPERATION_COLUMNS = tuple(field.name for field in fields(Operation))
 
@@ -80,7 +83,7 @@ def storable_json(value: Json) -> str:
     Raises:
         ValueError: NaN or an infinity is in it, which JSON does not have.
     """
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _STORABLE.encode(value)
 
 
 def json_value(column: Json) -> Json:

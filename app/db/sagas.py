@@ -30,6 +30,10 @@ class Sagas:
         self._by_hash: dict[str, Saga] = {}
         self._stored: dict[Saga, str] = {}
 
+    def known(self, saga_hash: str) -> Saga | None:
+        """The saga of that hash, with today's limits, where this process has met it."""
+        return self._by_hash.get(saga_hash)
+
     async def get(self, saga_hash: str) -> Saga:
         """The saga of that hash, with today's limits.
 

@@ -9,8 +9,8 @@ Begin before the call, record after it, no transaction open between them: the tw
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby, islice
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -20,15 +20,17 @@ import asyncpg
 from app.clock import Clock
 from app.db import ingest, journal, operations
 from app.db.batch import GroupCommit
+from app.db.claim import BeginWith, Claim, Claimed, claim, nothing_begun
 from app.db.decisions import Decision, record_decisions
 from app.db.ingest import Arrival, Stored
-from app.db.journal import AttemptEnd, AttemptStart, HistoryEntry
-from app.db.operations import Claim, Claimed, Expired, Unreadable
+from app.db.journal import AttemptEnd, AttemptStart
+from app.db.operations import Begun, Expired
 from app.db.operator_requests import OperatorReceipt
 from app.db.rows import bucket_of
+from app.db.tables import EventStatus
 from app.db.writer import Writer
 from app.errors import DatabaseUnavailable
-from app.saga.model import Operation, Status, Transition
+from app.saga.model import Operation, Transition
 
 # Rows in one flush. Past a few hundred a batch takes longer without a row in it getting cheaper.
 MOST_INGESTED = 500
@@ -39,14 +41,6 @@ MOST_RECORDED = 500
 ACKNOWLEDGE_WITHIN = 4.5
 
 Row = TypeVar("Row")
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A call that is about to go out: the operation as it stands then, and the attempt."""
-
-    operation: Operation
-    start: AttemptStart
 
 
 class Store:
@@ -82,12 +76,21 @@ class Store:
     async def ingest_all(self, arrivals: Sequence[Arrival]) -> Sequence[Stored]:
         """Stores events that came together, all of them or none, in one transaction.
 
+        What becomes of a caller changes nothing for those of them that have a start: it is told once that is certain.
+
         Raises:
             DatabaseUnavailable: the database did not take it in `ACKNOWLEDGE_WITHIN` seconds; it may be stored all the same.
         """
         try:
+            stored = self._ingest.put(arrivals)
+        except DatabaseUnavailable:
+            _tell(arrivals, None)
+            raise
+        if any(arrival.start is not None for arrival in arrivals):
+            stored.add_done_callback(partial(_tell, arrivals))
+        try:
             async with asyncio.timeout(ACKNOWLEDGE_WITHIN):
-                return await self._ingest.submit(arrivals)
+                return await asyncio.shield(stored)
         except TimeoutError as error:
             raise DatabaseUnavailable("the database has not taken it in time") from error
 
@@ -145,14 +148,19 @@ class Store:
         at = self._clock.now()
         await self._record.submit(Decision(uuid4(), operation_id, at, None, actor="", attempt=attempt))
 
-    async def claim(self, wanted: Claim) -> list[Claimed]:
-        """Takes what is due in one bucket. Raises DatabaseUnavailable."""
+    async def claim(self, wanted: Claim, begin_with: BeginWith = nothing_begun) -> list[Claimed]:
+        """Takes what is due in one bucket.
+
+        Args:
+            begin_with: prepares the calls that go on record with the claim. It may be asked about an operation a second
+                time, where the first try broke: only its last word was written.
+
+        Raises:
+            DatabaseUnavailable: nothing may be taken, or it lies under its lease until that ends.
+        """
 
         async def work(connection: asyncpg.Connection, resent: bool) -> list[Claimed]:
-            taken = await operations.claim(connection, wanted, resent=resent)
-            if taken:
-                await journal.add_history(connection, wanted.bucket, [_claim_entry(wanted, one) for one in taken])
-            return [one for one in taken if isinstance(one, Claimed)]
+            return await claim(connection, wanted, begin_with, resent=resent)
 
         return await self._writers["claim"].transaction(work)
 
@@ -228,15 +236,9 @@ class Store:
         return [one.id in landed for one in decisions]
 
 
-def _claim_entry(wanted: Claim, claimed: Claimed | Unreadable) -> HistoryEntry:
-    operation = claimed.operation if isinstance(claimed, Claimed) else claimed
-    return HistoryEntry(
-        operation_id=operation.id,
-        revision=operation.revision,
-        transition=wanted.id,
-        before=(operation.phase, claimed.from_status),
-        after=(operation.phase, Status.PROCESSING),
-        cause="claimed",
-        actor=wanted.worker,
-        at=wanted.at,
-    )
+def _tell(arrivals: Sequence[Arrival], stored: "asyncio.Future[Sequence[Stored]] | None") -> None:
+    """Tells the starts of arrivals whether they made their operations."""
+    found = None if stored is None or stored.cancelled() or stored.exception() else stored.result()
+    for place, arrival in enumerate(arrivals):
+        if arrival.start is not None:
+            arrival.start.landed(accepted=found is not None and found[place].status is EventStatus.ACCEPTED)

@@ -33,7 +33,6 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from app.saga.model import Action, HeldReason, Outcome, Phase, Reason, Status
-from app.saga.refund_facts import RefundStanding
 
 
 class EventStatus(StrEnum):
@@ -46,7 +45,7 @@ class EventStatus(StrEnum):
     CONFLICT = "conflict"
 
 
-def _words(kind: type[StrEnum], name: str) -> Enum:
+def words(kind: type[StrEnum], name: str) -> Enum:
     """A text column that takes the words of one StrEnum alone."""
     return Enum(
         kind,
@@ -146,12 +145,12 @@ class OperationRow(SQLModel, table=True):
     saga: str = Field(sa_type=Text)
     saga_hash: str = Field(sa_type=Text)
     event_id: UUID
-    phase: Phase = Field(sa_type=_words(Phase, "operations_phase"))
-    status: Status = Field(sa_type=_words(Status, "operations_status"))
-    reason: Reason | None = Field(sa_type=_words(Reason, "operations_reason"))
-    held_reason: HeldReason | None = Field(sa_type=_words(HeldReason, "operations_held_reason"))
+    phase: Phase = Field(sa_type=words(Phase, "operations_phase"))
+    status: Status = Field(sa_type=words(Status, "operations_status"))
+    reason: Reason | None = Field(sa_type=words(Reason, "operations_reason"))
+    held_reason: HeldReason | None = Field(sa_type=words(HeldReason, "operations_held_reason"))
     step: str = Field(sa_type=Text)
-    action: Action = Field(sa_type=_words(Action, "operations_action"))
+    action: Action = Field(sa_type=words(Action, "operations_action"))
     attempt: int = Field(sa_type=Integer)
     revision: int = Field(sa_type=Integer)
     lease: int = Field(sa_type=Integer)
@@ -209,7 +208,7 @@ class EventRow(SQLModel, table=True):
     external_id: str | None = Field(sa_type=Text)
     event_type: str | None = Field(sa_type=Text)
     deliveries: int = Field(sa_type=Integer)
-    status: EventStatus = Field(sa_type=_words(EventStatus, "events_status"))
+    status: EventStatus = Field(sa_type=words(EventStatus, "events_status"))
     detail: str | None = Field(sa_type=Text)
     operation_id: UUID | None
     received_at: datetime = Field(sa_type=TIME)
@@ -234,13 +233,13 @@ class AttemptRow(SQLModel, table=True):
     operation_id: UUID = Field(primary_key=True)
     lease: int = Field(primary_key=True, sa_type=Integer)
     step: str = Field(sa_type=Text)
-    action: Action = Field(sa_type=_words(Action, "attempts_action"))
+    action: Action = Field(sa_type=words(Action, "attempts_action"))
     attempt: int = Field(sa_type=Integer)
     idempotency_key: str | None = Field(sa_type=Text)
     worker: str = Field(sa_type=Text)
     request: Any = Field(sa_type=JSON, nullable=False)
     response: Any = Field(sa_type=JSON, nullable=True)
-    outcome: Outcome | None = Field(sa_type=_words(Outcome, "attempts_outcome"))
+    outcome: Outcome | None = Field(sa_type=words(Outcome, "attempts_outcome"))
     started_at: datetime = Field(sa_type=TIME)
     finished_at: datetime | None = Field(sa_type=TIME)
 
@@ -261,10 +260,10 @@ class HistoryRow(SQLModel, table=True):
     operation_id: UUID = Field(primary_key=True)
     revision: int = Field(primary_key=True, sa_type=Integer)
     transition: UUID
-    from_phase: Phase | None = Field(sa_type=_words(Phase, "history_from_phase"))
-    from_status: Status | None = Field(sa_type=_words(Status, "history_from_status"))
-    to_phase: Phase = Field(sa_type=_words(Phase, "history_to_phase"))
-    to_status: Status = Field(sa_type=_words(Status, "history_to_status"))
+    from_phase: Phase | None = Field(sa_type=words(Phase, "history_from_phase"))
+    from_status: Status | None = Field(sa_type=words(Status, "history_from_status"))
+    to_phase: Phase = Field(sa_type=words(Phase, "history_to_phase"))
+    to_status: Status = Field(sa_type=words(Status, "history_to_status"))
     cause: str = Field(sa_type=Text)
     actor: str = Field(sa_type=Text)
     at: datetime = Field(sa_type=TIME)
@@ -282,39 +281,3 @@ class OperatorRequestRow(SQLModel, table=True):
     status: int = Field(sa_type=SmallInteger)
     body: Any = Field(sa_type=JSON, nullable=True)
     created_at: datetime = Field(sa_type=TIME)
-
-
-class ExternalRefundRow(SQLModel, table=True):
-    """A refund or a dispute that a payment's provider has told of by itself, whoever made it; once by the provider's id.
-
-    It may be told before its payment, so there need be no operation of that id. Which ones are ours follows from the
-    operation: see `app.saga.refund_facts`.
-    """
-
-    __tablename__ = "external_refunds"
-    __table_args__ = (CheckConstraint("amount > 0", name="external_refunds_amount_positive"),)
-
-    bucket: int = Field(primary_key=True, sa_type=SmallInteger)
-    operation_id: UUID = Field(primary_key=True)
-    refund_id: str = Field(primary_key=True, sa_type=Text)
-    amount: int = Field(sa_type=BigInteger)
-    currency: str = Field(sa_type=Text)
-    standing: RefundStanding = Field(sa_type=_words(RefundStanding, "external_refunds_standing"))
-    key: str | None = Field(sa_type=Text)
-    at: datetime = Field(sa_type=TIME)
-
-
-class RefundClaimRow(SQLModel, table=True):
-    """Which operation may ask an agent for a refund of a payment now: one at a time.
-
-    Two sources may tell of one payment, and make two operations in two buckets of it; so no bucket leads this key.
-    `lease` is of the claim under which the row was taken.
-    """
-
-    __tablename__ = "refund_claims"
-
-    agent: str = Field(primary_key=True, sa_type=Text)
-    payment_id: str = Field(primary_key=True, sa_type=Text)
-    operation_id: UUID
-    lease: int = Field(sa_type=Integer)
-    taken_at: datetime = Field(sa_type=TIME)

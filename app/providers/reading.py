@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
@@ -28,7 +28,7 @@ _EXPRESSION_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionErr
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A payment was received. `amount` is in minor units, `currency` in upper case."""
+    """A payment was received. `amount` is in minor units, `currency` in upper case; `event` is all that was told."""
 
     external_id: str
     order_id: str
@@ -37,6 +37,7 @@ class Payment:
     occurred_at: datetime | None
     event_type: str
     delivery_id: str | None
+    event: Json = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,12 @@ def read(source: Source, delivery: Delivery, body: bytes) -> Reading:
     doubt = teller.doubt(facts)
     if doubt is not None:
         return Unreadable(doubt, legible(event_type), delivery_id)
-    return _read_payment(source, facts, legible(event_type), delivery_id)
+    return _read_payment(source, event, facts, legible(event_type), delivery_id)
+
+
+def tells_of_refunds(source: Source) -> bool:
+    """Whether events of the source may tell of refunds."""
+    return type(provider(source.provider)).refund_news is not Provider.refund_news
 
 
 def hints(source: Source, body: bytes) -> tuple[str | None, datetime | None]:
@@ -102,9 +108,9 @@ def refund_news(source: Source, body: bytes) -> Sequence[RefundNews]:
 
     A provider that never tells of any is not asked.
     """
-    teller = provider(source.provider)
-    if type(teller).refund_news is Provider.refund_news:
+    if not tells_of_refunds(source):
         return ()
+    teller = provider(source.provider)
     decoded = decode(body)
     if decoded.fault is not None or not isinstance(decoded.value, dict):
         return ()
@@ -142,7 +148,9 @@ def _is_of(mode: Mode, event: Json, teller: Provider) -> bool:
     return not any(type(said) is type(word) and said == word for word in other)
 
 
-def _read_payment(source: Source, facts: Json, event_type: str, delivery_id: str | None) -> Payment | Unreadable:
+def _read_payment(
+    source: Source, event: Json, facts: Json, event_type: str, delivery_id: str | None
+) -> Payment | Unreadable:
     fields = source.fields
     faults: list[str] = []
     external_id = _id(facts, "payment_id", fields.payment_id, faults)
@@ -152,7 +160,7 @@ def _read_payment(source: Source, facts: Json, event_type: str, delivery_id: str
     if external_id is None or order_id is None or currency is None or amount is None:
         return Unreadable("; ".join(faults), event_type, delivery_id)
     occurred_at = moment(_value(facts, fields.occurred_at))
-    return Payment(external_id, order_id, amount, currency, occurred_at, event_type, delivery_id)
+    return Payment(external_id, order_id, amount, currency, occurred_at, event_type, delivery_id, event)
 
 
 @cache  # one entry an expression of the configuration

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 
 from app.errors import SignatureInvalid
 from app.providers import mac
@@ -64,6 +65,7 @@ class _StandardWebhooks(Provider):
         return Signed({"webhook-id": delivery_id, "webhook-timestamp": timestamp, "webhook-signature": signature}, body)
 
 
+@lru_cache(maxsize=1024)  # the secrets of a configuration; far more than one has
 def _key(secret: str) -> bytes:
     text = secret.removeprefix(_SECRET_PREFIX).rstrip("=")
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

@@ -3,7 +3,6 @@
 So money goes back, by the first step's undo, only when no forward effect is left.
 """
 
-from dataclasses import replace
 from datetime import datetime
 
 from app.saga.definition import RefundCall, Saga, Step
@@ -11,6 +10,7 @@ from app.saga.evidence import answered, with_step
 from app.saga.model import Action, HeldReason, LastError, Operation, Outcome, Status, StepState, StepStatus
 from app.saga.retry import again, released, retry_at, settled_at
 from app.saga.signals import Answer, StepDone, StepRejected, StepUnavailable, StepUnknown
+from app.saga.values import replace
 
 NEEDS_UNDO = frozenset({StepStatus.DONE, StepStatus.UNKNOWN, StepStatus.UNDO_FAILED})
 NOTHING_THERE = frozenset({404, 410})

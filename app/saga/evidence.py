@@ -1,6 +1,5 @@
 """What is known of a step, and how each sending and each proof changes it."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from app.saga.signals import (
     StepUnavailable,
     StepUnknown,
 )
+from app.saga.values import replace
 
 CONFLICT = 409
 

@@ -1,6 +1,5 @@
 """The purchase phase: step by step forward, until the last is done or the operation turns to refund."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from app.saga.compensate import compensate
@@ -16,6 +15,7 @@ from app.saga.signals import (
     StepUnavailable,
     StepUnknown,
 )
+from app.saga.values import replace
 
 
 def stop_reason(operation: Operation, now: datetime) -> Reason | None:

@@ -7,7 +7,6 @@ through them, and the result counts only once the store has written it over the 
 """
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -63,6 +62,7 @@ from app.saga.signals import (
     StepUnavailable,
     StepUnknown,
 )
+from app.saga.values import replace
 
 
 def advance(saga: Saga, operation: Operation, signal: Signal, now: datetime, jitter: float) -> Transition | None:
@@ -127,6 +127,7 @@ def _answered(saga: Saga, operation: Operation, answer: Answer, now: datetime, j
             return refunds_listed(saga, operation, undo, answer, now, jitter)
         if not isinstance(answer, StepDone | LookupAnswered | RefundsListed):
             return wish_answered(saga, operation, answer, now, jitter)
+        raise IllegalSignal(f"{_cause(answer)} for a wish for a refund")
     if isinstance(answer, RefundsListed | RefundAnswered | RefundBlocked):
         raise IllegalSignal(f"an answer about refunds for the {operation.action} of {operation.step}")
     if operation.action is Action.LOOKUP:

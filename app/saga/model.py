@@ -4,11 +4,13 @@ The members of each StrEnum are the words that the API, the tables and the logs 
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
+
+from app.saga.values import replace
 
 Json = Any
 
@@ -96,7 +98,7 @@ class LastError:
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sendings:
     """What is known of all sendings of one idempotency key.
 
@@ -122,7 +124,7 @@ class Sendings:
 NO_SENDINGS = Sendings()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RefundState:
     """What is known of the refund that gives a payment back.
 
@@ -146,7 +148,7 @@ class RefundState:
 NO_REFUND = RefundState()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepState:
     """What has become of one step.
 
@@ -168,7 +170,7 @@ class StepState:
     refund: RefundState = NO_REFUND
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One payment on its way to be made good.
 
@@ -288,6 +290,10 @@ def call_document(operation: Operation, step: str, event: Json, *, undo: bool) -
     }
 
 
+# Made once: json.dumps makes one for every call that asks for anything special.
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 def compact_json(value: Json) -> str:
     """JSON with nothing in it that need not be, keys in the order given."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _COMPACT.encode(value)

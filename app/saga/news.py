@@ -1,6 +1,5 @@
 """What a provider tells of refunds by itself, by its events: ours have come further, or others have given money back."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from app.saga.compensate import NEEDS_UNDO, compensate, hold
@@ -11,6 +10,7 @@ from app.saga.model import Action, HeldReason, Operation, Phase, Reason, Status,
 from app.saga.refund import failed, has_failed, undone
 from app.saga.refund_facts import KnownRefund, RefundStanding, weigh
 from app.saga.signals import RefundHeard
+from app.saga.values import replace
 
 
 def refund_heard(saga: Saga, operation: Operation, signal: RefundHeard, now: datetime) -> Operation | None:

@@ -1,6 +1,5 @@
 """What an operator may ask for, and what becomes of it."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from app.errors import InvalidRequest, NotAllowed
@@ -12,6 +11,7 @@ from app.saga.model import NO_SENDINGS, Action, Operation, Phase, Reason, Status
 from app.saga.refund_facts import next_refund
 from app.saga.retry import key_expired, settled_at
 from app.saga.signals import CancelRequested, Resolved, StepResolved
+from app.saga.values import replace
 
 STANDING = frozenset({Status.ERROR, Status.WAITING, Status.HELD})
 

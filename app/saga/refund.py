@@ -5,7 +5,6 @@ by one with another key before there is proof that it made nothing. So whatever 
 was paid, and nothing twice.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.saga.compensate import NEEDS_UNDO, compensate, hold
@@ -33,6 +32,7 @@ from app.saga.signals import (
     StepUnavailable,
     StepUnknown,
 )
+from app.saga.values import replace
 
 LONGEST_WAIT = timedelta(hours=6)  # the contract's: a pending refund is asked about at least this often
 

@@ -1,13 +1,14 @@
 """What is known of the refunds of a payment, whoever made them, and what it adds up to for one operation."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import NAMESPACE_URL, uuid5
 
 from app.saga.definition import Call, RefundCall
 from app.saga.model import Operation, Phase, RefundState, Status, StepState, StepStatus, compact_json
+from app.saga.values import replace
 
 
 class RefundStanding(StrEnum):
@@ -25,7 +26,7 @@ ORDER = tuple(RefundStanding)
 GIVEN = frozenset({RefundStanding.SUCCEEDED, RefundStanding.DISPUTED})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KnownRefund:
     """One refund of a payment.
 

@@ -1,10 +1,10 @@
 """When a call is made again: pure functions of the attempt, the time and a random number that is given."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.saga.definition import Limits, RetryPolicy
 from app.saga.model import Operation, Sendings, Status
+from app.saga.values import replace
 
 
 def interval(policy: RetryPolicy, attempt: int) -> timedelta:
@@ -34,6 +34,21 @@ def retry_at(policy: RetryPolicy, attempt: int, now: datetime, jitter: float, as
 def released(operation: Operation) -> Operation:
     """The operation without its claim."""
     return replace(operation, complete_by=None, locked_by=None)
+
+
+def taken(operation: Operation, worker: str, now: datetime, leased_until: datetime) -> Operation:
+    """The operation under a worker's claim, which counts the attempt and makes a new lease."""
+    return replace(
+        operation,
+        status=Status.PROCESSING,
+        attempt=operation.attempt + 1,
+        lease=operation.lease + 1,
+        revision=operation.revision + 1,
+        next_run_at=None,
+        complete_by=leased_until,
+        locked_by=worker,
+        updated_at=now,
+    )
 
 
 def again(operation: Operation, at: datetime) -> Operation:

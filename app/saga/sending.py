@@ -1,6 +1,6 @@
 """What a worker that has claimed an operation is to send, or the decision that stands without a call."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.saga.compensate import compensate, given_elsewhere, hold, next_undo, refund_overdue, undo_from
@@ -10,6 +10,7 @@ from app.saga.forward import advance_to_next, evidence_needed, no_more_to_learn,
 from app.saga.model import Action, HeldReason, Operation, Phase, Sendings, StepStatus, Transition, idempotency_key
 from app.saga.refund_facts import present_key
 from app.saga.retry import key_expired, settled_at
+from app.saga.values import replace
 
 
 @dataclass(frozen=True, slots=True)

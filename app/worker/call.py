@@ -4,10 +4,11 @@ The call is put on record, it goes out with no transaction open, and its answer 
 from it.
 """
 
-from app.agents import Exchange, RequestRefused, SlotUnavailable
+from app.agents import Exchange, Request, RequestRefused, SlotUnavailable
 from app.saga import Sending, overdue
 from app.saga.model import LastError, Operation, Outcome
 from app.saga.signals import StepRejected, StepUnavailable
+from app.worker.ahead import Prepared
 from app.worker.execution import Execution
 
 
@@ -23,15 +24,26 @@ async def send(execution: Execution, operation: Operation, sending: Sending) -> 
     if execution.parts.draining.is_set() or closed_until is not None:
         return await execution.defer(operation, closed_until or clock.now())
     try:
-        async with gate.slot(execution.parts.slot_wait.total_seconds()):
-            recorded = {"method": request.method, "url": request.url, "body": request.body}
-            if not await execution.begin(sending, recorded):
-                return None
-            late = too_late(execution, sending)
-            exchange = not_sent(late) if late else await agents.call(request, sending)
+        slot = await gate.slot(execution.parts.slot_wait.total_seconds())
     except SlotUnavailable as error:
         return await execution.defer(operation, error.until)
+    with slot:
+        if not await execution.begin(sending, request.recorded):
+            return None
+        exchange = await _call(execution, sending, request)
     return await execution.finish(sending.operation, sending, exchange)
+
+
+async def send_prepared(execution: Execution, prepared: Prepared) -> Operation | None:
+    """As `send`, for a call that was made ready and put on record with the claim."""
+    with prepared.slot:
+        exchange = await _call(execution, prepared.sending, prepared.request)
+    return await execution.finish(prepared.sending.operation, prepared.sending, exchange)
+
+
+async def _call(execution: Execution, sending: Sending, request: Request) -> Exchange:
+    late = too_late(execution, sending)
+    return not_sent(late) if late else await execution.parts.agents.call(request, sending)
 
 
 def too_late(execution: Execution, sending: Sending) -> str | None:

@@ -9,16 +9,18 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from app.clock import Clock
-from app.db.operations import Claim, Claimed
+from app.db.claim import Claim, Claimed
 from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
-from app.saga.model import Operation
+from app.saga.model import Json, Operation
+from app.saga.retry import taken
+from app.worker.ahead import Ahead, MakeReady, Prepared
 from app.worker.lease import Lease, Leases
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[Claimed, Lease], Awaitable[Operation | None]]
+Work = Callable[[Claimed, Lease, Prepared | None], Awaitable[Operation | None]]
 
 # How many of the operations that it has put off a process keeps in mind; polling finds the others, a little later.
 MOST_EXPECTED = 10_000
@@ -28,7 +30,9 @@ class Claimer:
     """The claim loop of one worker process.
 
     Args:
-        work: carries one claimed operation out; returns it as it was left.
+        work: carries one claimed operation out, beginning with the call that is prepared, if one is; returns it as it was
+            left.
+        make_ready: makes a call ready that goes on record with its claim.
         concurrency: operations in flight in this process.
         lease: how long a claim holds without a heartbeat.
         poll_interval: the fallback when no wake-up arrives.
@@ -41,6 +45,7 @@ class Claimer:
         clock: Clock,
         wakeup: Wakeup,
         work: Work,
+        make_ready: MakeReady,
         *,
         worker: str,
         concurrency: int,
@@ -52,12 +57,15 @@ class Claimer:
         self._clock = clock
         self._wakeup = wakeup
         self._work = work
+        self._make_ready = make_ready
         self._worker = worker
         self._concurrency = concurrency
         self._lease = lease
         self._poll_interval = poll_interval
         self._first_bucket = 0
         self._stopping = False
+        self._behind = True
+        self._starting = 0
         self._due: list[datetime] = []
         self.running: set[asyncio.Task[None]] = set()
 
@@ -69,6 +77,7 @@ class Claimer:
             except DatabaseUnavailable as error:
                 logger.warning("claim_unavailable", extra={"error": str(error)})
                 more = False
+            self._behind = more
             if not more:
                 await self._wakeup.wait(self._until_next())
             elif len(self.running) >= self._concurrency:
@@ -95,29 +104,65 @@ class Claimer:
         self._first_bucket = (self._first_bucket + 1) % buckets
         self._forget_until(self._clock.now())
         for offset in range(buckets):
-            free = self._concurrency - len(self.running)
+            free = self._free()
             if free <= 0 or self._stopping:
                 return True
             counted_from = self._clock.monotonic()
             now = self._clock.now()
             bucket = (self._first_bucket + offset) % buckets
             wanted = Claim(uuid4(), bucket, free, self._worker, now, now + self._lease)
-            claimed = await self._store.claim(wanted)
-            for one in claimed:
-                self._start(one, counted_from)
-            if len(claimed) == free:
+            claimed = await self._claim(wanted, counted_from)
+            if claimed == free:
                 return True
         return False
 
-    def _start(self, claimed: Claimed, counted_from: float) -> None:
+    async def _claim(self, wanted: Claim, counted_from: float) -> int:
+        """How many were taken; each is at work when this returns."""
+        ahead = Ahead(self._make_ready)
+        try:
+            claimed = await self._store.claim(wanted, ahead.begin)
+            for one in claimed:
+                self._start(one, counted_from, ahead.take(one.operation.id))
+        finally:
+            ahead.drop_all()
+        return len(claimed)
+
+    def start_with(self, operation: Operation, event: Json) -> "Start | None":
+        """Makes the first call of a new operation ready, to be taken by the transaction that stores it.
+
+        None where it has to be claimed: no room, a call that cannot be made ready, or older ones that wait to be claimed,
+        before which it must not come.
+        """
+        if self._stopping or self._behind or self._free() <= 0:
+            return None
+        counted_from, now = self._clock.monotonic(), self._clock.now()
+        claimed = taken(operation, self._worker, now, now + self._lease)
+        prepared = self._make_ready(claimed, lambda: event)
+        if prepared is None:
+            return None
+        self._starting += 1
+        return Start(self, prepared, Claimed(claimed, operation.status, None), counted_from)
+
+    def started(self, start: "Start", *, accepted: bool) -> None:
+        """The transaction that was to take a new operation is over; `Start` calls this."""
+        self._starting -= 1
+        if accepted:
+            self._start(start.claimed, start.counted_from, start.prepared)
+        else:
+            start.prepared.slot.release()
+
+    def _free(self) -> int:
+        return self._concurrency - len(self.running) - self._starting
+
+    def _start(self, claimed: Claimed, counted_from: float, prepared: Prepared | None) -> None:
         lease = self._leases.hold(claimed.operation.id, claimed.operation.lease, counted_from)
-        task = asyncio.create_task(self._carry_out(claimed, lease))
+        task = asyncio.create_task(self._carry_out(claimed, lease, prepared))
         self.running.add(task)
         task.add_done_callback(self.running.discard)
 
-    async def _carry_out(self, claimed: Claimed, lease: Lease) -> None:
+    async def _carry_out(self, claimed: Claimed, lease: Lease, prepared: Prepared | None) -> None:
         try:
-            left = await self._work(claimed, lease)
+            left = await self._work(claimed, lease, prepared)
         except Exception:
             # The lease runs out, which counts the claim: an operation that breaks us each time ends as held.
             logger.exception("execute_failed", extra={"operation_id": claimed.operation.id})
@@ -147,3 +192,19 @@ class Claimer:
         if not self._due:
             return wait
         return min(wait, max(0.0, (self._due[0] - self._clock.now()).total_seconds()))
+
+
+class Start:
+    """The first call of an operation that this process is about to be told of."""
+
+    def __init__(self, claimer: Claimer, prepared: Prepared, claimed: Claimed, counted_from: float) -> None:
+        self._claimer = claimer
+        self.prepared = prepared
+        self.claimed = claimed
+        self.counted_from = counted_from
+        self.begun = prepared.begun
+        self.transition = uuid4()
+
+    def landed(self, *, accepted: bool) -> None:
+        """Told once: whether the operation was made by this arrival, so that the call may go out."""
+        self._claimer.started(self, accepted=accepted)

@@ -19,10 +19,10 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from app.agents import Agents, Exchange
 from app.clock import Clock
+from app.db.claim import Claimed
 from app.db.engine import AsyncEngine
 from app.db.journal import AttemptEnd, AttemptStart
 from app.db.local import LocalTransactions
-from app.db.operations import Claimed
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
@@ -54,15 +54,30 @@ class Parts:
     draining: asyncio.Event
 
 
+def start_of(parts: Parts, sending: Sending, request: Json) -> AttemptStart:
+    """The attempt of a call as it is put on record."""
+    return AttemptStart(
+        operation_id=sending.operation.id,
+        lease=sending.operation.lease,
+        step=sending.step,
+        action=sending.action,
+        attempt=sending.attempt,
+        key=sending.key,
+        worker=parts.worker,
+        request=request,
+        at=parts.clock.now(),
+    )
+
+
 class Execution:
     """The work on one claim."""
 
     def __init__(self, parts: Parts, claimed: Claimed, lease: Lease, saga: Saga) -> None:
         self.parts = parts
         self.saga = saga
-        self.event: Json = None if claimed.event is None else json.loads(claimed.event)
         self.refunds_told = claimed.refunds_told
         self._lease = lease
+        self._event = claimed.event
 
     def is_ours(self, operation: Operation) -> bool:
         """Whether the operation is still under our claim."""
@@ -76,6 +91,11 @@ class Execution:
         """The operation as it is stored now."""
         return await persist(lambda: self.parts.store.load(operation.id))
 
+    @property
+    def event(self) -> Json:
+        """The webhook's JSON that made the operation; None once retention has emptied it."""
+        return None if self._event is None else json.loads(self._event)
+
     def document(self, sending: Sending) -> dict[str, Json]:
         """The document that the call is made from."""
         return call_document(sending.operation, sending.step, self.event, undo=sending.action is Action.UNDO)
@@ -84,17 +104,7 @@ class Execution:
         """Puts the call on record, if the operation is still ours and as it was."""
         if not self.surely_held():
             return False
-        start = AttemptStart(
-            operation_id=sending.operation.id,
-            lease=self._lease.number,
-            step=sending.step,
-            action=sending.action,
-            attempt=sending.attempt,
-            key=sending.key,
-            worker=self.parts.worker,
-            request=request,
-            at=self.parts.clock.now(),
-        )
+        start = start_of(self.parts, sending, request)
         return await persist(lambda: self.parts.store.begin(sending.operation, start))
 
     async def defer(self, operation: Operation, until: datetime, error: LastError | None = None) -> Operation | None:
@@ -144,10 +154,10 @@ class Execution:
         # that was lost, and its answer would count a second time, as a late one.
         store, actor, id_, at = self.parts.store, self.parts.worker, uuid4(), self.parts.clock.now()
         landed = await persist(lambda: store.record(transition, actor=actor, attempt=attempt, at=at, id=id_))
-        if landed:
-            after = transition.after
-            if self.is_ours(transition.before):
-                self._lease.number = after.lease  # an attempt more under the same claim
+        after = transition.after
+        if landed and self.is_ours(transition.before):
+            self._lease.number = after.lease  # one more where another call follows under the same claim
+        if landed and logger.isEnabledFor(logging.DEBUG):
             logger.debug(
                 transition.cause,
                 extra={"operation_id": after.id, "step": after.step, "phase": after.phase, "status": after.status},

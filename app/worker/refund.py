@@ -106,16 +106,16 @@ async def _ask(
     if execution.parts.draining.is_set() or closed_until is not None:
         return await execution.defer(operation, closed_until or clock.now())
     try:
-        async with gate.slot(execution.parts.slot_wait.total_seconds()):
-            recorded = {"method": first.method, "url": first.url, "body": first.body}
-            if not await execution.begin(sending, recorded):
-                return None
-            late = too_late(execution, sending)
-            exchange = not_sent(late) if late else await agents.ask(first, sending, read)
-            if listing is not None:
-                exchange = await _further_pages(execution, sending, listing, request, exchange)
+        slot = await gate.slot(execution.parts.slot_wait.total_seconds())
     except SlotUnavailable as error:
         return await execution.defer(operation, error.until)
+    with slot:
+        if not await execution.begin(sending, first.recorded):
+            return None
+        late = too_late(execution, sending)
+        exchange = not_sent(late) if late else await agents.ask(first, sending, read)
+        if listing is not None:
+            exchange = await _further_pages(execution, sending, listing, request, exchange)
     return await execution.finish(sending.operation, sending, exchange)
 
 

@@ -9,9 +9,9 @@ from functools import partial
 
 from app.agents import Agents
 from app.clock import Clock
+from app.db.claim import Claimed
 from app.db.engine import AsyncEngine
 from app.db.local import LocalTransactions
-from app.db.operations import Claimed
 from app.db.reconciliations import Turns
 from app.db.sagas import Sagas
 from app.db.store import Store
@@ -20,6 +20,7 @@ from app.reconcile import Reconciler
 from app.saga.definition import LocalCall
 from app.saga.model import Operation
 from app.settings import Settings
+from app.worker.ahead import Prepared, make_ready
 from app.worker.claim import Claimer
 from app.worker.execute import execute
 from app.worker.execution import Execution, Parts, persist
@@ -67,29 +68,35 @@ def reconciliations_of(settings: Settings, parts: Parts, reconciler: Reconciler)
 class Runner:
     """All duties of one worker process."""
 
-    def __init__(self, settings: Settings, parts: Parts, wakeup: Wakeup, reconciler: Reconciler) -> None:
+    def __init__(self, settings: Settings, parts: Parts, wakeup: Wakeup) -> None:
         self.name = parts.worker
         self._settings = settings
         self._parts = parts
         self._supervisor = Supervisor(parts.store, parts.sagas, parts.clock, wakeup, parts.worker)
         self._sweeper = Sweeper(parts.engine, settings.retention, parts.clock)
-        self._reconciliations = reconciliations_of(settings, parts, reconciler)
         self._claimer = Claimer(
             parts.store,
             parts.leases,
             parts.clock,
             wakeup,
             self._carry_out,
+            partial(make_ready, parts),
             worker=parts.worker,
             concurrency=settings.worker.concurrency,
             lease=settings.worker.lease,
             poll_interval=settings.worker.poll_interval,
         )
+        # Of a new operation that this process itself is told of, the first call.
+        self.start_with = self._claimer.start_with
         self._claiming: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Starts all duties."""
+    def start(self, reconciler: Reconciler) -> None:
+        """Starts all duties.
+
+        Args:
+            reconciler: takes payments in as webhooks do, and so is made when this runner can be told of them.
+        """
         interval = self._settings.worker.poll_interval
         self._claiming = asyncio.create_task(keep_up(self._claimer.run, interval), name="claim")
         self._duties = [
@@ -98,7 +105,8 @@ class Runner:
             asyncio.create_task(keep_up(self._sweeper.run, interval), name="retention"),
         ]
         if any(source.reconcile for source in self._settings.sources.values()):
-            reconciling = keep_up(self._reconciliations.run, LOOK_INTERVAL)
+            reconciliations = reconciliations_of(self._settings, self._parts, reconciler)
+            reconciling = keep_up(reconciliations.run, LOOK_INTERVAL)
             self._duties.append(asyncio.create_task(reconciling, name="reconcile"))
 
     def drain(self) -> None:
@@ -125,9 +133,12 @@ class Runner:
         timeouts += [call.timeout for call in calls if isinstance(call, LocalCall)]
         return max(timeouts, default=timedelta(0)) + DRAIN_MARGIN
 
-    async def _carry_out(self, claimed: Claimed, lease: Lease) -> Operation | None:
-        saga = await persist(lambda: self._parts.sagas.get(claimed.operation.saga_hash))
-        return await execute(Execution(self._parts, claimed, lease, saga), claimed.operation)
+    async def _carry_out(self, claimed: Claimed, lease: Lease, prepared: Prepared | None) -> Operation | None:
+        saga_hash = claimed.operation.saga_hash
+        saga = self._parts.sagas.known(saga_hash)
+        if saga is None:
+            saga = await persist(lambda: self._parts.sagas.get(saga_hash))
+        return await execute(Execution(self._parts, claimed, lease, saga), claimed.operation, prepared)
 
 
 async def keep_up(duty: Callable[[], Awaitable[None]], pause: timedelta) -> None:

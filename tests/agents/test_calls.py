@@ -106,7 +106,7 @@ async def test_an_agent_that_is_not_configured_any_more_is_unavailable() -> None
     asked = await call(agents, sending_of(ASK))
     assert isinstance(asked.answer, LookupAnswered)
     assert asked.answer.found is Found.UNCLEAR
-    async with agents.gate("supplier").slot(0):
+    with await agents.gate("supplier").slot(0):
         assert agents.gate("supplier").opens_at(NOW) is None
 
 
@@ -207,7 +207,7 @@ async def test_a_probe_that_is_answered_closes_the_breaker() -> None:
         await call(agents)
     clock.advance(BREAKER.open)
     gate = agents.gate("supplier")
-    async with gate.slot(0):
+    with await gate.slot(0):
         assert gate.opens_at(clock.now()) is not None, "one probe is out"
         await call(agents)
     assert gate.opens_at(clock.now()) is None

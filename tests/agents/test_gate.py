@@ -26,7 +26,7 @@ async def test_no_more_calls_than_slots_are_in_flight(clock: FixedClock) -> None
 
     async def call() -> None:
         nonlocal in_flight, most
-        async with gate.slot(10):
+        with await gate.slot(10):
             in_flight += 1
             most = max(most, in_flight)
             await asyncio.sleep(0)
@@ -38,39 +38,36 @@ async def test_no_more_calls_than_slots_are_in_flight(clock: FixedClock) -> None
 
 async def test_a_slot_that_is_not_free_in_time_is_unavailable_and_nothing_is_lost(clock: FixedClock) -> None:
     gate = gate_of(clock, slots=1)
-    async with gate.slot(0):
-        with pytest.raises(SlotUnavailable, match="no slot of supplier") as refused:
-            async with gate.slot(0.01):
-                pytest.fail("the slot was taken")
+    with await gate.slot(0), pytest.raises(SlotUnavailable, match="no slot of supplier") as refused:
+        await gate.slot(0.01)
     assert refused.value.until == NOW + BUSY_WAIT
-    async with gate.slot(0):
+    with await gate.slot(0):
         assert gate.opens_at(NOW) is None
 
 
 async def test_a_call_that_is_cancelled_or_fails_gives_its_slot_back(clock: FixedClock) -> None:
     gate = gate_of(clock, slots=1)
     for error in (asyncio.CancelledError, ValueError):
-        with pytest.raises(error):
-            async with gate.slot(0):
-                raise error
-    async with gate.slot(0):
+        with pytest.raises(error), await gate.slot(0):
+            raise error
+    with await gate.slot(0):
         assert gate.opens_at(NOW) is None
 
 
 async def test_one_who_waits_and_is_cancelled_takes_no_slot_along(clock: FixedClock) -> None:
     gate = gate_of(clock, slots=1)
-    async with gate.slot(0):
+    with await gate.slot(0):
         waiting = [asyncio.create_task(_take(gate)) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
     assert await asyncio.gather(*waiting, return_exceptions=True) != []
     assert [task.cancelled() for task in waiting] == [True, False, False]
-    async with gate.slot(0):
+    with await gate.slot(0):
         assert gate.opens_at(NOW) is None
 
 
 async def _take(gate: Gate) -> None:
-    async with gate.slot(10):
+    with await gate.slot(10):
         await asyncio.sleep(0)
 
 
@@ -78,9 +75,8 @@ async def test_nothing_goes_through_while_the_breaker_is_open(clock: FixedClock)
     gate = gate_of(clock)
     gate.failed(clock.now())
     assert gate.opens_at(clock.now()) == NOW + OPEN
-    with pytest.raises(SlotUnavailable, match="breaker") as refused:
-        async with gate.slot(0):
-            pytest.fail("the breaker is open")
+    with pytest.raises(SlotUnavailable, match="breaker") as refused, await gate.slot(0):
+        pytest.fail("the breaker is open")
     assert refused.value.until == NOW + OPEN + APART
 
 
@@ -91,7 +87,7 @@ async def test_a_thousand_that_an_open_breaker_puts_off_come_back_in_a_line_and_
     turns = [gate.turn_at(clock.now()) for _ in range(1000)]
     assert turns == [NOW + OPEN + APART * place for place in range(1, 1001)]
     clock.advance(OPEN)
-    async with gate.slot(0):
+    with await gate.slot(0):
         again = [turn for _ in range(1000) if (turn := gate.turn_at(clock.now()))]
         assert max(again) < clock.now() + PROBE_WAIT + OPEN
         assert len(set(again)) == 1000
@@ -110,7 +106,7 @@ async def test_of_many_that_wait_for_the_half_open_breaker_one_goes_through(cloc
 
     async def call() -> None:
         nonlocal through
-        async with gate.slot(1):
+        with await gate.slot(1):
             through += 1
             await answered.wait()
             gate.answered()
@@ -128,17 +124,16 @@ async def test_a_probe_that_was_never_sent_leaves_its_place_to_another(clock: Fi
     gate = gate_of(clock)
     gate.failed(clock.now())
     clock.advance(OPEN)
-    with pytest.raises(asyncio.CancelledError):
-        async with gate.slot(0):
-            raise asyncio.CancelledError
-    async with gate.slot(0):
+    with pytest.raises(asyncio.CancelledError), await gate.slot(0):
+        raise asyncio.CancelledError
+    with await gate.slot(0):
         gate.answered()
     assert gate.opens_at(clock.now()) is None
 
 
 async def test_one_who_waited_for_a_slot_while_the_breaker_opened_does_not_go_through(clock: FixedClock) -> None:
     gate = gate_of(clock, slots=1)
-    async with gate.slot(0):
+    with await gate.slot(0):
         waiting = asyncio.create_task(_take(gate))
         await asyncio.sleep(0)
         gate.failed(clock.now())

@@ -129,7 +129,7 @@ async def test_many_calls_at_once_each_get_their_own_answer() -> None:
         async def one(number: int) -> Any:
             sending = sending_of(replace(BUY, body="event"))
             request = agents.render(sending, document_of(sending, number), None)
-            async with agents.gate("supplier").slot(10):
+            with await agents.gate("supplier").slot(10):
                 return (await agents.call(request, sending)).answer
 
         answers = await asyncio.gather(*(one(number) for number in range(200)))

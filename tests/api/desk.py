@@ -17,8 +17,8 @@ from app.agents import Agents
 from app.agents.pages import Pages
 from app.api import Api, Context, create_app
 from app.control import Control
+from app.db.claim import Claim
 from app.db.engine import create
-from app.db.operations import Claim
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup

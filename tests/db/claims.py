@@ -3,8 +3,8 @@
 from datetime import timedelta
 from uuid import uuid4
 
+from app.db.claim import Claim
 from app.db.journal import AttemptStart
-from app.db.operations import Claim
 from app.db.store import Store
 from app.saga import Sending, advance, prepare
 from app.saga.model import Action, Operation, Transition

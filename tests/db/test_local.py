@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
+from app.db.claim import Claim
 from app.db.decisions import Decision
 from app.db.engine import AsyncEngine
 from app.db.local import LocalTransaction, LocalTransactions, OrderBusy, RolledBack
-from app.db.operations import Claim
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
 from app.saga import advance

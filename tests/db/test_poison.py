@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from app.db.operations import Claim
+from app.db.claim import Claim
 from app.db.store import Store
 from app.saga import advance
 from app.saga.model import Operation, Status, Transition

@@ -13,9 +13,13 @@ import app
 from app.db import schema
 from app.db.engine import AsyncEngine, connect, create
 from app.db.reconciliations import ReconciliationRow
+from app.db.refund_tables import ExternalRefundRow
+from app.db.tables import OperationRow
 from app.errors import DatabaseBehind, DatabaseUnavailable
 
-METADATA = ReconciliationRow.metadata  # one for all tables: its module imports the others'
+# Each brings the tables of its module; the metadata is one for all.
+DECLARED = (OperationRow, ExternalRefundRow, ReconciliationRow)
+METADATA = DECLARED[0].metadata
 
 CATALOG = """
 SELECT conrelid::regclass::text AS place, conname::text AS name, pg_get_constraintdef(oid) AS rule FROM pg_constraint

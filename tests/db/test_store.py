@@ -9,10 +9,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from app.db import operations
 from app.db import store as stores
+from app.db.claim import Claimed, claim, nothing_begun
 from app.db.engine import create
-from app.db.operations import Claimed
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus
@@ -88,7 +87,7 @@ async def test_a_claim_takes_its_batch_and_no_lock_more(store: Store, database: 
     other = await asyncpg.connect(database_url)
     await database.execute("SET enable_hashjoin = off")
     async with database.transaction():
-        taken = await operations.claim(database, claim_of(5), resent=False)
+        taken = await claim(database, claim_of(5), nothing_begun, resent=False)
         assert len(taken) == 5
         free = await other.fetch("SELECT id FROM operations WHERE status = 'pending' FOR UPDATE SKIP LOCKED")
         advisory = await other.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")

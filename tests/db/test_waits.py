@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import asyncpg
 
+from app.db.claim import Claim
 from app.db.engine import create
-from app.db.operations import Claim
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.saga import advance

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from app.db import journal, operations
+from app.db import claim, journal, operations
 
 CASES = {
-    "claim": (operations.CLAIM, "smallint, timestamptz, int, timestamptz, text, uuid"),
+    "take": (claim.TAKE, "smallint, uuid[], timestamptz, text, uuid, timestamptz, text[], timestamptz[]"),
     "record": (
         operations.RECORD,
         (

@@ -145,7 +145,7 @@ async def test_a_replayed_failure_that_did_nothing_is_followed_by_a_new_key_once
     refund_world: RefundWorld,
 ) -> None:
     refund_world.stripe.script(Kind.GIVE, Fault(status=500, kept=True))
-    async with refund_world.serving(agent='key_lifetime = "3s"') as shop:
+    async with refund_world.serving(agent='key_lifetime = "2100ms"') as shop:
         payment, id_ = await shop.pay_for("order-1-refused")
         assert (await shop.settled(id_))["status"] == "refunded"
         assert_given_back(payment, 1999)

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.clock import DatabaseClock
-from app.db.operations import Claim
+from app.db.claim import Claim
 from app.db.store import Store
 from app.intake import operation_id
 from app.saga.model import Action

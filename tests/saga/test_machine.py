@@ -1,5 +1,7 @@
 """What holds for every decision: its cause, its revision, and the signals that cannot be."""
 
+from dataclasses import fields
+
 import pytest
 
 from app.errors import IllegalSignal
@@ -85,7 +87,7 @@ def test_nothing_is_changed_in_place() -> None:
     play = Play(TWO)
     play.send()
     before = play.operation
-    copy = Operation(**{name: getattr(before, name) for name in Operation.__slots__})
+    copy = Operation(**{field.name: getattr(before, field.name) for field in fields(Operation)})
     for signal in (done(), rejected(), unknown(), CancelRequested()):
         play.decide(signal)
     assert before == copy

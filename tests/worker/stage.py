@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from app.agents import Agents, Exchange
+from app.db.claim import BeginWith, Claim, Claimed
 from app.db.journal import AttemptEnd, AttemptStart
-from app.db.operations import Claim, Claimed
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
@@ -61,7 +61,7 @@ class SaidStore:
     begun: list[AttemptStart] = field(default_factory=list)
     ends: list[AttemptEnd] = field(default_factory=list)
 
-    async def claim(self, wanted: Claim) -> list[Claimed]:
+    async def claim(self, wanted: Claim, _begin_with: BeginWith) -> list[Claimed]:
         """The next of what is due."""
         self.claims.append(wanted)
         await self.meanwhile()
@@ -123,10 +123,9 @@ class OpenGate:
     def turn_at(self, _now: datetime) -> None:
         """Now."""
 
-    @contextlib.asynccontextmanager
-    async def slot(self, _timeout: float) -> AsyncIterator[None]:
+    async def slot(self, _timeout: float) -> contextlib.nullcontext[None]:
         """One is free."""
-        yield
+        return contextlib.nullcontext()
 
 
 class SaidAgents:
@@ -158,6 +157,9 @@ class _Request:
     method: str = "POST"
     url: str = "http://supplier/purchases"
     body: None = None
+    recorded: Mapping[str, str | None] = field(
+        default_factory=lambda: {"method": "POST", "url": "http://supplier/purchases", "body": None}
+    )
 
 
 REQUEST = _Request()

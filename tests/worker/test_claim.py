@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.db.operations import Claimed
+from app.db.claim import Claimed
 from app.errors import DatabaseUnavailable
 from app.saga.model import Operation, Status
 from app.worker import claim
+from app.worker.ahead import Prepared
 from app.worker.claim import Claimer
 from app.worker.lease import Lease, Leases
 from tests.builders import NOW, FixedClock
@@ -48,13 +49,14 @@ class Shift:
             self.clock,
             as_wakeup(self.wakeup),
             self.work,
+            lambda _operation, _event: None,
             worker="worker-1",
             concurrency=self.concurrency,
             lease=LEASE,
             poll_interval=POLL,
         )
 
-    async def work(self, one: Claimed, _lease: Lease) -> Operation | None:
+    async def work(self, one: Claimed, _lease: Lease, _prepared: Prepared | None) -> Operation | None:
         """The work on one claim."""
         await self.may_end.wait()
         payment = one.operation.external_id

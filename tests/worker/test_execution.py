@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 
 from app.agents import Exchange, RequestRefused
+from app.db.claim import Claim, Claimed
 from app.db.engine import connect, create
-from app.db.operations import Claim, Claimed
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
-from app.saga import advance
+from app.saga import Sending, advance, prepare
 from app.saga.model import LastError, Operation, Outcome, Status, StepStatus, Transition
 from app.saga.signals import CancelRequested, LeaseExpired, StepUnavailable, StepUnknown
 from app.worker.execute import execute
@@ -188,5 +188,8 @@ async def test_the_event_of_an_operation_goes_with_its_calls_and_may_have_been_e
     store: Lossy, clock: FixedClock
 ) -> None:
     one = await claim(store, clock)
-    assert execution_of(Execution, store, SaidAgents(), clock, one).event == {"type": "payment.received"}
-    assert execution_of(Execution, store, SaidAgents(), clock, replace(one, event=None)).event is None
+    for event, told in ((one.event, {"type": "payment.received"}), (None, None)):
+        execution = execution_of(Execution, store, SaidAgents(), clock, replace(one, event=event))
+        sending = prepare(execution.saga, one.operation, clock.now())
+        assert isinstance(sending, Sending)
+        assert execution.document(sending)["event"] == told

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.db.operations import Claimed
+from app.db.claim import Claimed
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, prepare
 from app.saga.model import Outcome

@@ -4,12 +4,10 @@ import asyncio
 import logging
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from app import providers
-from app.reconcile import Reconciler
 from app.settings import load
 from app.worker.execution import Execution
 from app.worker.runner import DRAIN_MARGIN, Runner, keep_up, worker_name
@@ -61,7 +59,7 @@ def drain_limit(config: str, folder: Path) -> timedelta:
     path.write_text(config)
     settings = load(path, {}, providers.known())
     parts = execution_of(Execution, SaidStore(), SaidAgents(), FixedClock(), claimed()).parts
-    return Runner(settings, parts, as_wakeup(SaidWakeup()), cast("Reconciler", None))._drain_limit()
+    return Runner(settings, parts, as_wakeup(SaidWakeup()))._drain_limit()
 
 
 def test_a_step_in_python_gets_its_timeout_to_end_as_a_call_does(tmp_path: Path) -> None:

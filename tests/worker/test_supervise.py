@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from app.db.claim import Claim
 from app.db.engine import AsyncEngine, create
-from app.db.operations import Claim, Expired
+from app.db.operations import Expired
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable, NotFound
