@@ -26,9 +26,9 @@ from typing import Any, ClassVar, cast
 from app.errors import MalformedBody, Rejected, SignatureInvalid
 from app.providers import mac
 from app.providers.amounts import inward, outward
+from app.providers.ids import key_in, name_at, segment
 from app.providers.json_body import decode
-from app.providers.names import key_in, name_at, segment
-from app.providers.pieces import items, moment, piece, refused, succeeded, text
+from app.providers.pieces import is_server_error, items, moment, piece, refused, succeeded, text
 from app.providers.protocol import Delivery, Provider, Signed
 from app.providers.refunds import (
     Answered,
@@ -58,10 +58,11 @@ _TOLD = MappingProxyType(
         "REFUNDED_REVERSED": RefundStatus.FAILED,
         "NOTIFICATION_OF_CHARGEBACK": RefundStatus.DISPUTED,
         "CHARGEBACK": RefundStatus.DISPUTED,
-        "SECOND_CHARGEBACK": RefundStatus.DISPUTED,
+        "SECOND_CHARGEBACK": RefundStatus.DISPUTED,  # after one that was reversed
         "CHARGEBACK_REVERSED": RefundStatus.FAILED,
     }
 )
+_SECOND = "SECOND_CHARGEBACK"  # has the id of the first, which is over for good
 _IN_PROGRESS = "704"  # the errorCode of a key whose first request still runs
 
 
@@ -105,7 +106,8 @@ class _AdyenRefunds(Refunds):
                 return None
             return Refund(refund_id, wanted.amount, wanted.currency, RefundStatus.PENDING, wanted.key)
         code, said = text(answered.json, "errorCode"), text(answered.json, "message")
-        if code == _IN_PROGRESS or answered.headers.get("transient-error") == "true":
+        transient = is_server_error(answered) or answered.headers.get("transient-error") == "true"
+        if code == _IN_PROGRESS or transient:
             return refused(Verdict.UNKNOWN, answered, code, said)
         return None
 
@@ -191,6 +193,8 @@ class _Adyen(Provider):
         money = inward(piece(item, "amount", "value"), piece(item, "amount", "currency"), _EXPONENTS)
         if payment_id is None or refund_id is None or money is None:
             return ()
+        if text(item, "eventCode") == _SECOND:
+            refund_id = f"{refund_id}.second"
         key = key_in(piece(item, "merchantReference"))
         return (RefundNews(payment_id, Refund(refund_id, *money, status, key, moment(piece(item, "eventDate")))),)
 

@@ -12,7 +12,7 @@ from app.providers.refunds import RefundStatus
 from tests.fakes.ledger import Captured, Given, Overdrawn
 from tests.fakes.server import Asked, Fake, Kind, Reply
 
-_GIVE = re.compile(r"/v72/payments/([A-Za-z0-9]+)/refunds")
+_GIVE = re.compile(r"/v72/payments/([^/]+)/refunds")
 ACCOUNT = "ShopECOM"
 
 
@@ -21,6 +21,8 @@ class AdyenFake(Fake):
 
     lifetime: ClassVar[timedelta] = timedelta(days=7)
     payment_prefix: ClassVar[str] = "PSP"
+    refund_prefix: ClassVar[str] = "REF"
+    tells_later: ClassVar[bool] = True
 
     def kind_of(self, asked: Asked) -> Kind:
         """By method and path."""
@@ -44,7 +46,12 @@ class AdyenFake(Fake):
         if amount["currency"] != payment.currency or type(amount["value"]) is not int or amount["value"] < 1:
             return _error(422, "137", "Invalid amount specified")
         refund = Given(
-            self.fresh("REF"), payment.id, amount["value"], RefundStatus.PENDING, self.now(), wish.get("reference")
+            self.fresh(self.refund_prefix),
+            payment.id,
+            amount["value"],
+            RefundStatus.PENDING,
+            self.now(),
+            wish.get("reference"),
         )
         try:
             self.ledger.give(refund)

@@ -13,8 +13,8 @@ from app.providers.refunds import RefundStatus
 from tests.fakes.ledger import Captured, Given, Overdrawn
 from tests.fakes.server import Asked, Fake, Kind, Reply
 
-_PAYMENT = re.compile(r"/v2/payments/(tr_[A-Za-z0-9]+)")
-_REFUNDS = re.compile(r"/v2/payments/(tr_[A-Za-z0-9]+)/refunds")
+_PAYMENT = re.compile(r"/v2/payments/([^/]+)")
+_REFUNDS = re.compile(r"/v2/payments/([^/]+)/refunds")
 _STATUS = {
     RefundStatus.PENDING: "pending",
     RefundStatus.SUCCEEDED: "refunded",
@@ -28,6 +28,7 @@ class MollieFake(Fake):
 
     lifetime: ClassVar[timedelta] = timedelta(hours=1)
     payment_prefix: ClassVar[str] = "tr_"
+    refund_prefix: ClassVar[str] = "re_"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -142,7 +143,7 @@ class MollieFake(Fake):
         if payment.left == 0:
             return _error(422, "The payment has already been refunded")
         key = (wish.get("metadata") or {}).get("makegood_key")
-        refund = Given(self.fresh("re_"), payment.id, money[0], self.outcome, self.now(), key)
+        refund = Given(self.fresh(self.refund_prefix), payment.id, money[0], self.outcome, self.now(), key)
         try:
             self.ledger.give(refund)
         except Overdrawn:

@@ -13,9 +13,9 @@ from app.providers.refunds import RefundStatus
 from tests.fakes.ledger import Captured, Given, Overdrawn
 from tests.fakes.server import Asked, Fake, Kind, Reply
 
-_CAPTURE = re.compile(r"/v2/payments/captures/([A-Za-z0-9-]+)")
-_ORDER = re.compile(r"/v2/checkout/orders/ORDER-([A-Za-z0-9-]+)")
-_GIVE = re.compile(r"/v2/payments/captures/([A-Za-z0-9-]+)/refund")
+_CAPTURE = re.compile(r"/v2/payments/captures/([^/]+)")
+_ORDER = re.compile(r"/v2/checkout/orders/ORDER-([^/]+)")
+_GIVE = re.compile(r"/v2/payments/captures/([^/]+)/refund")
 _TRANSACTIONS = "/v1/reporting/transactions"
 _API = "https://api.paypal.com"
 _STATUS = {
@@ -32,6 +32,8 @@ class PaypalFake(Fake):
 
     lifetime: ClassVar[timedelta] = timedelta(days=45)
     payment_prefix: ClassVar[str] = "CAP"
+    refund_prefix: ClassVar[str] = "REF"
+    tells_parts: ClassVar[bool] = False
 
     def kind_of(self, asked: Asked) -> Kind:
         """By method and path."""
@@ -140,7 +142,7 @@ class PaypalFake(Fake):
         key = wish.get("custom_id")
         if any(each.key == wish.get("invoice_id") for each in self.ledger.standing(payment.id)):
             return _error(422, "UNPROCESSABLE_ENTITY", "DUPLICATE_INVOICE_ID")
-        refund = Given(self.fresh("REF"), payment.id, money[0], self.outcome, self.now(), key)
+        refund = Given(self.fresh(self.refund_prefix), payment.id, money[0], self.outcome, self.now(), key)
         try:
             self.ledger.give(refund)
         except Overdrawn:

@@ -25,6 +25,8 @@ class ShopifyFake(Fake):
     """One shop at Shopify."""
 
     payment_prefix: ClassVar[str] = "8209829119"  # orders have large numbers
+    refund_prefix: ClassVar[str] = "9000000"
+    most_refunds: ClassVar[int] = 39
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -72,6 +74,12 @@ class ShopifyFake(Fake):
     def reused(self) -> Reply:
         """An error of the mutation."""
         return _user_error("The same idempotency key cannot be used with different operation parameters.")
+
+    def basis_of(self, payment: Captured) -> Any:
+        """The one transaction that an order is paid by."""
+        whole = decimal_text(payment.amount, payment.currency, {})
+        named = {"parent": _transaction(payment.id), "gateway": "shopify_payments"}
+        return [named | {"left": payment.amount, "presented": whole, "currency": payment.currency}]
 
     # --- what it tells ---
 
@@ -178,7 +186,9 @@ class ShopifyFake(Fake):
                 return _user_error("Transactions must have a parent")
             amount += Decimal(each["amount"])
         key = (wish.get("note") or "").removeprefix("makegood_key ") or None
-        refund = Given(self.fresh("9000000"), payment.id, self._kept_as(amount, payment), self.outcome, self.now(), key)
+        refund = Given(
+            self.fresh(self.refund_prefix), payment.id, self._kept_as(amount, payment), self.outcome, self.now(), key
+        )
         try:
             self.ledger.give(refund)
         except Overdrawn:

@@ -6,16 +6,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import httpx
+from hypothesis import strategies as st
 
 from app import providers
 from app.providers import Provider
 from app.providers.refunds import Listed, PaidPage, Refund, Refunds, Refusal, Wanted
 from app.settings import Source
+from tests.fakes.ledger import Captured
 from tests.fakes.server import Fake, carried
+from tests.fakes.teller import KEY
 
-KEY = "018f4e3a-7c1d-5e2f-8a9b-0c1d2e3f4a5b"
-OTHER_KEY = "018f4e3a-7c1d-5e2f-8a9b-ffffffffffff"
 MOST_PAGES = 50
+
+# JSON of any shape, as small as it is odd.
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @dataclass
@@ -45,6 +53,11 @@ class Desk:
         found = self.teller.refunds
         assert found is not None
         return found
+
+    def wanted(self, payment: Captured, amount: int | None = None, key: str = KEY) -> Wanted:
+        """The wish to give a payment back, in the unit of ISO 4217, which rests on nothing yet."""
+        event, whole = self.fake.payment_event(payment), payment.amount if amount is None else amount
+        return Wanted(payment.id, payment.order_id, whole, payment.currency, key, event)
 
     async def looked(self, wanted: Wanted) -> Listed | None:
         """All pages of the list as one, empty where there is no list; None where one cannot be read."""

@@ -13,9 +13,9 @@ from app.providers.reading import Ignored, Payment, read
 from app.providers.refunds import Answered, RefundNews, RefundStatus, Refusal, Verdict, Wanted
 from tests.fakes.mollie import MollieFake
 from tests.fakes.server import Kind, carried
-from tests.providers.refunding import KEY, Desk
+from tests.fakes.teller import KEY
+from tests.providers.refunding import Desk
 from tests.providers.stages import stage_of
-from tests.providers.test_refund_protocols import by_hand, wanted_of
 
 
 def news(event: Any) -> list[RefundNews]:
@@ -25,8 +25,8 @@ def news(event: Any) -> list[RefundNews]:
 async def test_a_list_is_read_to_its_last_page() -> None:
     async with Desk("mollie", MollieFake()) as desk:
         payment = desk.fake.capture("order-1", 1999)
-        made = {by_hand(desk, payment, 1).id for _ in range(45)}
-        listed = await desk.looked(wanted_of(desk, payment))
+        made = {desk.fake.give_by_hand(payment, 1).id for _ in range(45)}
+        listed = await desk.looked(desk.wanted(payment))
         assert listed is not None
         assert {refund.id for refund in listed.refunds} == made
         assert len(listed.refunds) == 45
@@ -39,7 +39,7 @@ async def test_what_a_bank_took_back_is_listed_as_a_dispute() -> None:
         payment = fake.capture("order-1", 1999)
         fake.charge_back(payment, 700)
         fake.charge_back(payment, 300, reversed_at=fake.now())
-        listed = await desk.looked(wanted_of(desk, payment))
+        listed = await desk.looked(desk.wanted(payment))
         assert listed is not None
         told = [(refund.amount, refund.status) for refund in listed.refunds]
         assert told == [(700, RefundStatus.DISPUTED), (300, RefundStatus.FAILED)]
@@ -50,7 +50,7 @@ def test_what_was_captured_is_what_was_paid() -> None:
     desk = Desk("mollie", fake)
     payment = fake.capture("order-1", 1999)
     said = fake.payment_json(payment) | {"amountCaptured": {"value": "15.00", "currency": "EUR"}}
-    listed = desk.refunds.found(wanted_of(desk, payment), Answered(200, {}, said))
+    listed = desk.refunds.found(desk.wanted(payment), Answered(200, {}, said))
     assert listed is not None
     assert listed.paid == 1500
 
@@ -70,7 +70,7 @@ def test_what_was_captured_is_what_was_paid() -> None:
 def test_every_status_of_a_refund_is_told(said: str, status: RefundStatus) -> None:
     fake = MollieFake()
     payment = fake.capture("order-1", 1999)
-    refund = fake.refund_json(by_hand(Desk("mollie", fake), payment, 500)) | {"status": said}
+    refund = fake.refund_json(fake.give_by_hand(payment, 500)) | {"status": said}
     for event in (fake.event(f"refund.{said}", refund), refund):
         [told] = news(event)
         assert (told.payment_id, told.refund.amount, told.refund.status) == (payment.id, 500, status)
@@ -82,9 +82,10 @@ def test_every_status_of_a_refund_is_told(said: str, status: RefundStatus) -> No
         (422, {"detail": "The amount is higher than the maximum", "field": "amount"}, Verdict.LOOK_AGAIN),
         (422, {"detail": "The payment has already been refunded"}, Verdict.LOOK_AGAIN),
         (409, {"detail": "A duplicate refund has been detected"}, Verdict.LOOK_AGAIN),
+        (409, {"detail": "A request with this idempotency key is being handled"}, Verdict.UNKNOWN),
         (422, {"detail": "The payment method does not support refunds"}, None),
         (404, {"detail": "No payment exists"}, None),
-        (503, {"detail": "Later"}, None),
+        (503, {"detail": "Later"}, Verdict.UNKNOWN),
     ],
 )
 def test_mollies_errors_say_what_to_do(status: int, said: object, verdict: Verdict | None) -> None:
@@ -99,7 +100,7 @@ async def test_the_payment_that_a_classic_form_names_is_read_in_its_place() -> N
     source = replace(stage_of("mollie").source, secrets=())
     async with Desk("mollie", fake) as desk:
         payment = fake.capture("order-1", 1999)
-        refund = by_hand(desk, payment, 500)
+        refund = desk.fake.give_by_hand(payment, 500)
         fake.charge_back(payment, 100)
         payment_id = classic_payment_id(f"id={payment.id}".encode())
         assert payment_id == payment.id

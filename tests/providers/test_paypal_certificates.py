@@ -137,9 +137,10 @@ def test_what_was_fetched_must_be_of_paypals_name(tmp_path: Path, name: str) -> 
 def test_what_was_fetched_must_be_valid_now_and_must_have_signed(tmp_path: Path) -> None:
     source = source_with(tmp_path)
     sent = delivery(source)
-    for times in ({"begin": NOW + timedelta(days=1)}, {"end": NOW - timedelta(days=1)}):
+    day = timedelta(days=1)
+    for leaf in (issued(LEAF, BETWEEN, begin=NOW + day), issued(LEAF, BETWEEN, end=NOW - day)):
         with pytest.raises(SignatureInvalid, match="not valid now"):
-            fetched(source, sent, issued(LEAF, BETWEEN, **times))
+            fetched(source, sent, leaf)
     with pytest.raises(SignatureInvalid, match="not by the certificate"):
         fetched(source, sent, issued("other.paypal.com"))
     with pytest.raises(SignatureInvalid, match="not by the certificate"):

@@ -9,9 +9,9 @@ from app import providers
 from app.providers.refunds import Answered, Refund, RefundNews, RefundStatus, Refusal, Verdict, Wanted
 from tests.fakes.paypal import PaypalFake
 from tests.fakes.server import Kind
-from tests.providers.refunding import KEY, Desk
+from tests.fakes.teller import KEY
+from tests.providers.refunding import Desk
 from tests.providers.stages import stage_of
-from tests.providers.test_refund_protocols import by_hand, wanted_of
 
 
 def news(event: Any) -> list[RefundNews]:
@@ -27,13 +27,13 @@ def without_order(wanted: Wanted) -> Wanted:
 async def test_a_capture_without_an_order_tells_nothing_or_all_but_no_part() -> None:
     async with Desk("paypal", PaypalFake()) as desk:
         payment = desk.fake.capture("order-1", 1999)
-        wanted = without_order(wanted_of(desk, payment))
+        wanted = without_order(desk.wanted(payment))
         listed = await desk.looked(wanted)
         assert listed is not None
         assert (listed.refunds, listed.paid) == ((), 1999)
-        by_hand(desk, payment, 500)
+        desk.fake.give_by_hand(payment, 500)
         assert await desk.looked(wanted) is None
-        by_hand(desk, payment, 1499)
+        desk.fake.give_by_hand(payment, 1499)
         listed = await desk.looked(wanted)
         assert listed is not None
         [whole] = listed.refunds
@@ -49,8 +49,8 @@ def test_of_an_order_with_several_captures_only_the_own_refunds_count() -> None:
     fake = PaypalFake()
     desk = Desk("paypal", fake)
     first, second = fake.capture("order-1", 1000), fake.capture("order-1", 2000)
-    made = [fake.refund_json(by_hand(desk, payment, 100)) for payment in (first, second)]
-    wanted, captures = wanted_of(desk, first), [fake.capture_json(first), fake.capture_json(second)]
+    made = [fake.refund_json(desk.fake.give_by_hand(payment, 100)) for payment in (first, second)]
+    wanted, captures = desk.wanted(first), [fake.capture_json(first), fake.capture_json(second)]
     listed = desk.refunds.found(wanted, order(*captures, refunds=made))
     assert listed is not None
     assert ([refund.id for refund in listed.refunds], listed.paid) == ([made[0]["id"]], 1000)
@@ -66,19 +66,19 @@ def test_an_order_that_hides_its_refunds_is_not_believed() -> None:
     fake = PaypalFake()
     desk = Desk("paypal", fake)
     payment = fake.capture("order-1", 1000)
-    by_hand(desk, payment, 100)
-    assert desk.refunds.found(wanted_of(desk, payment), order(fake.capture_json(payment))) is None
+    desk.fake.give_by_hand(payment, 100)
+    assert desk.refunds.found(desk.wanted(payment), order(fake.capture_json(payment))) is None
 
 
 def test_a_refund_is_known_by_its_invoice_where_that_is_all_an_order_shows() -> None:
     fake = PaypalFake()
     desk = Desk("paypal", fake)
     payment = fake.capture("order-1", 1000)
-    refund = by_hand(desk, payment, 100)
+    refund = desk.fake.give_by_hand(payment, 100)
     refund.key = KEY
     told = fake.refund_json(refund)
     del told["custom_id"]
-    listed = desk.refunds.found(wanted_of(desk, payment), order(fake.capture_json(payment), refunds=[told]))
+    listed = desk.refunds.found(desk.wanted(payment), order(fake.capture_json(payment), refunds=[told]))
     assert listed is not None
     assert listed.refunds[0].key == KEY
 
@@ -86,7 +86,7 @@ def test_a_refund_is_known_by_its_invoice_where_that_is_all_an_order_shows() -> 
 def test_the_short_form_of_a_refund_has_the_amount_that_was_wanted() -> None:
     fake = PaypalFake()
     desk = Desk("paypal", fake)
-    wanted = wanted_of(desk, fake.capture("order-1", 1000))
+    wanted = desk.wanted(fake.capture("order-1", 1000))
     made = desk.refunds.given(wanted, Answered(201, {}, {"id": "R1", "status": "PENDING"}))
     assert made == Refund("R1", 1000, "EUR", RefundStatus.PENDING, KEY)
     for odd in ({"id": "R1"}, {"id": "R1", "status": "PENDING", "amount": {"value": "1,0", "currency_code": "EUR"}}):
@@ -116,7 +116,7 @@ def test_paypals_issues_say_what_to_do(issue: str, verdict: Verdict | None) -> N
 def test_events_tell_of_refunds_and_reversals() -> None:
     fake = PaypalFake()
     payment = fake.capture("order-1", 1999)
-    refund = by_hand(Desk("paypal", fake), payment, 500)
+    refund = fake.give_by_hand(payment, 500)
     for kind in ("PAYMENT.CAPTURE.REFUNDED", "PAYMENT.CAPTURE.REVERSED", "PAYMENT.REFUND.FAILED"):
         for status in (RefundStatus.PENDING, RefundStatus.SUCCEEDED, RefundStatus.FAILED):
             refund.status = status

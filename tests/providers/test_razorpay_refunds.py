@@ -60,6 +60,15 @@ async def test_a_list_that_may_go_on_is_no_answer() -> None:
         assert refunds().found(wish, Answered(200, {}, answered.json())) is None
 
 
+def test_a_list_that_cannot_be_read_whole_is_no_answer() -> None:
+    mine = {"id": "rfnd_1", "payment_id": "pay_1", "amount": 1, "currency": "INR", "status": "processed", "notes": []}
+    read = refunds().found(wanted(), Answered(200, {}, {"items": [mine]}))
+    assert [(each.id, each.key) for each in read.refunds] == [("rfnd_1", None)]
+    for odd in (mine | {"payment_id": "pay_2"}, mine | {"amount": "1"}, mine | {"currency": None}, None):
+        assert refunds().found(wanted(), Answered(200, {}, {"items": [mine, odd]})) is None
+    assert refunds().given(wanted(), Answered(200, {}, mine | {"payment_id": "pay_2"})) is None
+
+
 async def test_three_decimals_go_out_and_come_back() -> None:
     async with telling("razorpay", RazorpayFake()) as teller:
         refund = await teller.give(teller.wanted(teller.fake.capture("order-1", 1990, "KWD")))

@@ -12,9 +12,9 @@ from app.errors import Rejected
 from app.providers.refunds import Answered, Refund, RefundNews, RefundStatus, Refusal, Verdict, Wanted
 from tests.fakes.server import Kind, carried
 from tests.fakes.shopify import ShopifyFake
-from tests.providers.refunding import KEY, Desk
+from tests.fakes.teller import KEY
+from tests.providers.refunding import Desk
 from tests.providers.stages import stage_of
-from tests.providers.test_refund_protocols import by_hand, wanted_of
 
 
 def news(event: Any) -> list[RefundNews]:
@@ -30,7 +30,7 @@ async def test_an_order_paid_in_the_payers_currency_is_given_back_in_it_as_a_who
     fake.presented = ("USD", Decimal("1.1007"))
     async with Desk("shopify", fake) as desk:
         payment = fake.capture("#1001", 1999)
-        made = await desk.given(wanted_of(desk, payment))
+        made = await desk.given(desk.wanted(payment))
         assert isinstance(made, Refund)
         assert (made.amount, made.currency) == (1999, "EUR")
         assert made_of(desk)["currency"] == "USD"
@@ -44,11 +44,11 @@ async def test_a_part_of_an_order_in_another_currency_is_left_to_a_human() -> No
     fake.presented = ("USD", Decimal("1.1007"))
     async with Desk("shopify", fake) as desk:
         payment = fake.capture("#1001", 1999)
-        assert await desk.looked(wanted_of(desk, payment, 1000)) is None
-        by_hand(desk, payment, 500)
-        assert await desk.looked(wanted_of(desk, payment)) is None
-        assert await desk.looked(wanted_of(desk, payment, 1499)) is not None
-        assert await desk.looked(replace(wanted_of(desk, payment), currency="GBP")) is None
+        assert await desk.looked(desk.wanted(payment, 1000)) is None
+        desk.fake.give_by_hand(payment, 500)
+        assert await desk.looked(desk.wanted(payment)) is None
+        assert await desk.looked(desk.wanted(payment, 1499)) is not None
+        assert await desk.looked(replace(desk.wanted(payment), currency="GBP")) is None
 
 
 async def test_a_part_in_the_payers_own_currency_is_exact() -> None:
@@ -56,7 +56,7 @@ async def test_a_part_in_the_payers_own_currency_is_exact() -> None:
     fake.presented = ("USD", Decimal(1))
     async with Desk("shopify", fake) as desk:
         payment = fake.capture("#1001", 1999)
-        made = await desk.given(replace(wanted_of(desk, payment, 500), currency="USD"))
+        made = await desk.given(replace(desk.wanted(payment, 500), currency="USD"))
         assert isinstance(made, Refund)
         assert (made.amount, made.currency) == (500, "USD")
         assert made_of(desk)["transactions"][0]["amount"] == "5.00"
@@ -76,7 +76,7 @@ def test_an_order_paid_by_two_transactions_is_given_back_to_both() -> None:
     failed = card | {"id": "gid://shopify/OrderTransaction/3", "status": "FAILURE"}
     authorized = card | {"id": "gid://shopify/OrderTransaction/4", "kind": "AUTHORIZATION"}
     order["transactions"] = [card, gift, failed, authorized]
-    wanted = wanted_of(desk, payment, 1500)
+    wanted = desk.wanted(payment, 1500)
     listed = found(desk, wanted, order)
     assert listed.paid == 2000
     [first, second] = desk.refunds.give(replace(wanted, basis=listed.basis)).recorded["input"]["transactions"]
@@ -90,9 +90,9 @@ def test_what_was_given_back_of_a_transaction_is_not_left_of_it() -> None:
     fake = ShopifyFake()
     desk = Desk("shopify", fake)
     payment = fake.capture("#1001", 1999)
-    by_hand(desk, payment, 500)
-    by_hand(desk, payment, 300).status = RefundStatus.FAILED
-    listed = found(desk, wanted_of(desk, payment, 1499), fake.order_json(payment))
+    desk.fake.give_by_hand(payment, 500)
+    desk.fake.give_by_hand(payment, 300).status = RefundStatus.FAILED
+    listed = found(desk, desk.wanted(payment, 1499), fake.order_json(payment))
     assert [(each["left"], each["presented"]) for each in listed.basis] == [(1499, "14.99")]
     assert [(each.amount, each.status) for each in listed.refunds] == [
         (500, RefundStatus.SUCCEEDED),
@@ -105,8 +105,8 @@ def test_a_list_that_may_go_on_is_not_read() -> None:
     desk = Desk("shopify", fake)
     payment = fake.capture("#1001", 1999)
     for _ in range(40):
-        by_hand(desk, payment, 1)
-    assert found(desk, wanted_of(desk, payment), fake.order_json(payment)) is None
+        desk.fake.give_by_hand(payment, 1)
+    assert found(desk, desk.wanted(payment), fake.order_json(payment)) is None
 
 
 def test_a_refund_that_gave_back_goods_alone_is_none() -> None:
@@ -114,9 +114,14 @@ def test_a_refund_that_gave_back_goods_alone_is_none() -> None:
     desk = Desk("shopify", fake)
     payment = fake.capture("#1001", 1999)
     order = fake.order_json(payment)
-    restocked = {"id": "gid://shopify/Refund/1", "note": None, "createdAt": None, "transactions": {"nodes": []}}
+    restocked: dict[str, Any] = {
+        "id": "gid://shopify/Refund/1",
+        "note": None,
+        "createdAt": None,
+        "transactions": {"nodes": []},
+    }
     order["refunds"] = [restocked, restocked | {"note": f"makegood_key {KEY}"}]
-    listed = found(desk, wanted_of(desk, payment), order)
+    listed = found(desk, desk.wanted(payment), order)
     assert [(each.amount, each.status, each.key) for each in listed.refunds] == [(1999, RefundStatus.PENDING, KEY)]
 
 
@@ -124,7 +129,7 @@ async def test_without_the_list_the_one_gateway_is_named() -> None:
     fake = ShopifyFake()
     async with Desk("shopify", fake) as desk:
         payment = fake.capture("#1001", 1999)
-        wanted = wanted_of(desk, payment)
+        wanted = desk.wanted(payment)
         [sent] = desk.refunds.give(wanted).recorded["input"]["transactions"]
         assert sent["gateway"] == "shopify_payments"
         assert "parentId" not in sent
@@ -171,7 +176,7 @@ def test_what_200_means_is_in_its_body(said: Any, verdict: Verdict | None) -> No
 def test_webhooks_tell_of_refunds_ours_and_others() -> None:
     fake = ShopifyFake()
     payment = fake.capture("#1001", 1999)
-    refund = by_hand(Desk("shopify", fake), payment, 500)
+    refund = fake.give_by_hand(payment, 500)
     for status in (RefundStatus.PENDING, RefundStatus.SUCCEEDED, RefundStatus.FAILED):
         refund.status = status
         for key in (None, KEY):
@@ -190,8 +195,8 @@ def test_webhook_and_list_call_a_refund_by_the_same_id() -> None:
     fake = ShopifyFake()
     desk = Desk("shopify", fake)
     payment = fake.capture("#1001", 1999)
-    refund = by_hand(desk, payment, 500)
-    listed = found(desk, wanted_of(desk, payment), fake.order_json(payment))
+    refund = desk.fake.give_by_hand(payment, 500)
+    listed = found(desk, desk.wanted(payment), fake.order_json(payment))
     assert news(fake.refund_event(refund))[0].refund == listed.refunds[0]
 
 

@@ -56,6 +56,20 @@ def query_of(wish: Wanted) -> dict[str, list[str]]:
     return parse_qs(urlsplit(refunds().search(wish, None).path).query)
 
 
+def test_a_refund_of_another_payment_is_none_of_the_payments() -> None:
+    other = {"id": "r1", "payment_id": "p2", "status": "COMPLETED", "amount_money": {"amount": 1, "currency": "EUR"}}
+    assert refunds().found(wanted(), Answered(200, {}, {"refunds": [other]})).refunds == ()
+    assert refunds().given(wanted(), Answered(200, {}, {"refund": other})) is None
+
+
+def test_a_list_that_cannot_be_read_whole_is_no_answer() -> None:
+    broken = {"id": "r1", "payment_id": "p1", "status": "COMPLETED"}
+    answer: Any
+    for answer in ({"refunds": [broken]}, {"refunds": "none"}, {"errors": []}, [], None):
+        assert refunds().found(wanted(), Answered(200, {}, answer)) is None
+    assert refunds().found(wanted(), Answered(200, {}, {})).refunds == ()
+
+
 async def test_a_refund_that_the_list_does_not_show_yet_is_still_protected_by_its_key() -> None:
     at = datetime(2026, 1, 5, 9, 31, tzinfo=UTC)
     fake = SquareFake(now=lambda: at)

@@ -134,6 +134,15 @@ def test_a_refund_of_another_payment_in_the_list_makes_it_no_answer() -> None:
     assert refunds().given(wanted(), Answered(200, {}, other)) is None
 
 
+@pytest.mark.parametrize(
+    ("amount", "currency"),
+    [(0, "eur"), (-1, "eur"), (True, "eur"), (1.0, "eur"), ("1", "eur"), (1, "zzz"), (1, None), (50, "isk")],
+)
+def test_an_amount_that_is_none_is_no_refund(amount: Any, currency: Any) -> None:
+    said = {"id": "re_1", "payment_intent": "pi_1", "amount": amount, "currency": currency, "status": "succeeded"}
+    assert refunds().given(wanted(), Answered(200, {}, said)) is None
+
+
 def test_a_page_that_promises_more_and_has_nothing_is_no_answer() -> None:
     assert refunds().found(wanted(), Answered(200, {}, {"data": [], "has_more": True})) is None
     assert refunds().found(wanted(), Answered(200, {}, {"data": []})) is None

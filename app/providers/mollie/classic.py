@@ -8,7 +8,7 @@ import json
 import re
 from urllib.parse import parse_qsl
 
-from app.providers.names import name_at
+from app.providers.ids import name_at
 from app.providers.pieces import text
 from app.providers.refunds import Answered, Question
 

@@ -6,14 +6,13 @@ from typing import Any
 from urllib.parse import quote
 
 from app.providers.decimals import decimal_amount
+from app.providers.ids import name_at
 from app.providers.mollie.refunds import next_page
-from app.providers.names import name_at
 from app.providers.pieces import moment, piece, text
 from app.providers.refunds import Answered, PaidPage, Payments, Question
 from app.settings import Source
 
-# An answer is read up to 64 KiB, and a payment takes about 2 KiB.
-_PAGE = 25
+_PAGE = 100
 # The list is by when a payment was made; a transfer by bank is paid days after it.
 _PAID_LATER = timedelta(days=7)
 
@@ -43,7 +42,7 @@ class MolliePayments(Payments):
             further = f"{further}@{text(listed[-1], 'createdAt') or ''}"
         return PaidPage(
             tuple(_body(source, payment) for payment in paid),
-            {payment["id"]: given_back for payment in paid if (given_back := _given_back(payment))},
+            {payment["id"]: _given_back(payment) for payment in paid},
             further,
         )
 

@@ -12,8 +12,8 @@ from typing import ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 from app.providers.decimals import decimal_amount, decimal_text
-from app.providers.names import key_in, name_at, segment
-from app.providers.pieces import items, moment, piece, refused, succeeded, text
+from app.providers.ids import key_in, name_at, segment
+from app.providers.pieces import is_server_error, items, moment, piece, refused, succeeded, text
 from app.providers.refunds import (
     KEY_FIELD,
     Answered,
@@ -91,11 +91,13 @@ class MollieRefunds(Refunds):
             refund = _refund(answered.json)
             return refund if refund is not None and _is_of(answered.json, wanted) else None
         said, at_fault = text(answered.json, "detail") or "", text(answered.json, "field") or ""
-        # More than is left; it has been refunded already; one of the same amount was asked for a moment ago.
+        if is_server_error(answered):
+            return refused(Verdict.UNKNOWN, answered, said)
+        # More than is left; it has been refunded already; one of the same amount was made a moment ago.
         beyond = at_fault.startswith("amount") or "already" in said or "duplicate" in said.lower()
-        if answered.status == _CONFLICT or (answered.status == _UNPROCESSABLE and beyond):
+        if answered.status in {_CONFLICT, _UNPROCESSABLE} and beyond:
             return refused(Verdict.LOOK_AGAIN, answered, said)
-        return None
+        return refused(Verdict.UNKNOWN, answered, said) if answered.status == _CONFLICT else None
 
 
 def refund_news(event: Json) -> Sequence[RefundNews]:

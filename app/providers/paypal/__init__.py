@@ -86,7 +86,8 @@ class _Paypal(Provider):
 
     def verify(self, source: Source, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         """Checks the signature with each certificate that is given and valid now. Raises SignatureInvalid."""
-        if not _is_signed(source, headers, body, certificates.trusted(_given(source), now)):
+        parts = _parts(source, headers, body)
+        if not _is_signed(parts, certificates.trusted(_given(source), now)):
             raise SignatureInvalid("the signature is by no valid certificate of this source")
         return Delivery(None)
 
@@ -131,9 +132,9 @@ def certificate_needed(source: Source, headers: Mapping[str, str], body: bytes, 
     given = _given(source)
     if not all(certificates.is_authority(each) for each in given):
         return None
-    if given and _is_signed(source, headers, body, certificates.trusted(given, now)):
+    parts = _parts(source, headers, body)  # what is malformed is refused before anything is fetched for it
+    if _is_signed(parts, certificates.trusted(given, now)):
         return None
-    _parts(source, headers, body)  # what is malformed is refused before anything is fetched for it
     return certificates.certificate_url(headers)
 
 
@@ -143,7 +144,8 @@ def verify_fetched(source: Source, headers: Mapping[str, str], body: bytes, now:
     Raises:
         SignatureInvalid: the certificate is none to be trusted, or has not signed this.
     """
-    if not _is_signed(source, headers, body, [certificates.fetched(pem, _given(source), now)]):
+    parts = _parts(source, headers, body)
+    if not _is_signed(parts, [certificates.fetched(pem, _given(source), now)]):
         raise SignatureInvalid("the signature is not by the certificate that the delivery names")
     return Delivery(None)
 
@@ -153,8 +155,8 @@ def _given(source: Source) -> list[Certificate]:
     return [each for path in options.certificates for each in certificates.in_file(path)]
 
 
-def _is_signed(source: Source, headers: Mapping[str, str], body: bytes, by: Sequence[Certificate]) -> bool:
-    signature, text = _parts(source, headers, body)
+def _is_signed(parts: tuple[bytes, bytes], by: Sequence[Certificate]) -> bool:
+    signature, text = parts
     return any(_has_signed(certificate, signature, text) for certificate in by)
 
 

@@ -10,14 +10,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.providers.decimals import decimal_amount
-from app.providers.names import name_at
+from app.providers.ids import name_at
 from app.providers.paypal.refunds import EXPONENTS
 from app.providers.pieces import moment, piece, text
 from app.providers.refunds import Answered, PaidPage, Payments, Question
 from app.settings import Source
 
-# An answer is read up to 64 KiB, and a transaction takes about 1 KiB.
-_PAGE = 40
+_PAGE = 100
 _LONGEST = timedelta(days=31)  # PayPal's limit of one search
 
 # Payments by an approval given before, by card, by checkout, and by PayPal's own pages.

@@ -14,8 +14,8 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from app.providers.decimals import decimal_amount, decimal_text
-from app.providers.names import key_in, name_at, segment
-from app.providers.pieces import items, moment, piece, refused, succeeded, text
+from app.providers.ids import key_in, name_at, segment
+from app.providers.pieces import is_server_error, items, moment, piece, refused, succeeded, text
 from app.providers.refunds import (
     Answered,
     Listed,
@@ -115,6 +115,8 @@ class PaypalRefunds(Refunds):
             return _refund(answered.json, wanted)
         said = items(answered.json, "details")
         issues = [text(each, "issue") or "" for each in said] + [text(answered.json, "name") or ""]
+        if is_server_error(answered):
+            return refused(Verdict.UNKNOWN, answered, *issues)
         known = [issue for issue in issues if issue in _VERDICTS]
         if not known:
             return None

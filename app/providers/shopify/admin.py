@@ -39,4 +39,5 @@ def money(value: Json, side: str) -> tuple[int, str] | None:
 
 def error_codes(answer: Json) -> list[str]:
     """The codes of what went wrong with a whole request; one without a code is a document that the API does not take."""
-    return [text(each, "extensions", "code") or "INVALID" for each in items(answer, "errors")]
+    told = [each for each in items(answer, "errors") if text(each, "message") is not None]
+    return [text(each, "extensions", "code") or "INVALID" for each in told]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from app.providers.decimals import decimal_amount
-from app.providers.names import key_in, name_at
+from app.providers.ids import key_in, name_at
 from app.providers.pieces import items, moment, piece, text
 from app.providers.refunds import KEY_FIELD, Refund, RefundNews, RefundStatus
 from app.saga.model import Json

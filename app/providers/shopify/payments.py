@@ -50,9 +50,7 @@ class ShopifyPayments(Payments):
         if more and further is None:
             return None
         paid = [each for each in listed if text(each, "displayFinancialStatus") in _PAID and _id(each) is not None]
-        back = {
-            str(_id(each)): amount for each in paid if (amount := money(piece(each, "totalRefundedSet"), "shopMoney"))
-        }
+        back = {str(_id(each)): money(piece(each, "totalRefundedSet"), "shopMoney") or (0, "") for each in paid}
         return PaidPage(tuple(map(_body, paid)), {name: amount for name, (amount, _) in back.items()}, further)
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from app.errors import Rejected
 from app.providers.decimals import decimal_text
-from app.providers.pieces import items, moment, piece, refused, succeeded, text
+from app.providers.pieces import is_server_error, items, moment, piece, refused, succeeded, text
 from app.providers.refunds import (
     Answered,
     Listed,
@@ -109,6 +109,8 @@ class ShopifyRefunds(Refunds):
 
     def given(self, wanted: Wanted, answered: Answered) -> Refund | Refusal | None:
         """The refund, or what 200 means where it holds none."""
+        if is_server_error(answered):
+            return refused(Verdict.UNKNOWN, answered)
         if not succeeded(answered):
             return None
         made = piece(answered.json, "data", "refundCreate")
