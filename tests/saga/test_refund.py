@@ -6,61 +6,22 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 
 from app.errors import IllegalSignal
-from app.saga.definition import Limits, RefundCall, Saga, from_json, to_json
-from app.saga.model import Action, HeldReason, Phase, Reason, Status, StepStatus
-from app.saga.refund_facts import KnownRefund, RefundStanding, fold, may_still_refund, refund_key
+from app.saga.definition import Limits, RefundCall, from_json, to_json
+from app.saga.model import Action, HeldReason, Phase, Status, StepStatus
+from app.saga.refund_facts import KnownRefund, fold, may_still_refund, refund_key
 from app.saga.signals import (
-    CancelRequested,
     Deferred,
-    RefundAnswered,
     RefundHeard,
     RefundsListed,
     Resolved,
     RetryRequested,
-    Signal,
     StepResolved,
 )
 from app.saga.why import why
-from tests.saga.refund_worlds import ASK_AGAIN, refund_saga
+from tests.saga.refund_books import ASK_AGAIN
+from tests.saga.refund_steps import KEY, SECOND_KEY, D, F, P, S, asked, cancelled, listed, made, refund
+from tests.saga.refund_worlds import refund_saga
 from tests.saga.stage import DAY, HOUR, LIMITS, SECOND, Play, done, rejected, saga_of, step, unclear, unknown
-
-KEY = refund_key("psp", "pay_1", "payment", 1)
-SECOND_KEY = refund_key("psp", "pay_1", "payment", 2)
-S, P, F, D = RefundStanding.SUCCEEDED, RefundStanding.PENDING, RefundStanding.FAILED, RefundStanding.DISPUTED
-
-
-def refund(standing: RefundStanding, amount: int = 1999, key: str | None = None, id: str = "re_1") -> KnownRefund:
-    """One refund."""
-    return KnownRefund(id, amount, "EUR", standing, key)
-
-
-def listed(*refunds: KnownRefund, paid: int | None = None, complete: bool = True) -> RefundsListed:
-    """The provider's list."""
-    return RefundsListed(refunds, paid, complete, ASK_AGAIN)
-
-
-def made(standing: RefundStanding) -> RefundAnswered:
-    """The answer to our wish."""
-    return RefundAnswered(refund(standing, key=KEY), ASK_AGAIN)
-
-
-def cancelled(saga: Saga | None = None) -> Play:
-    """An operation whose payment is to go back."""
-    play = Play(saga or refund_saga(LIMITS))
-    play.idle()
-    play.tell(CancelRequested(undo_succeeded=True))
-    return play
-
-
-def asked(play: Play, *answers: Signal) -> Play:
-    """The list under a claim, and the wish under the same."""
-    first, *rest = answers
-    play.send()
-    play.tell(first)
-    for answer in rest:
-        assert play.begin() is not None
-        play.tell(answer)
-    return play
 
 
 def test_the_key_is_the_same_for_all_who_have_the_payment_and_another_after_a_failure() -> None:
@@ -130,7 +91,7 @@ def test_a_part_in_another_currency_cannot_be_counted_and_nothing_is_sent() -> N
 
 def test_a_pending_refund_is_awaited_at_most_six_hours_at_a_time() -> None:
     play = asked(cancelled(), listed(), made(P))
-    assert play.operation.status is Status.WAITING
+    assert play.status == (Phase.REFUND, Status.WAITING)
     assert play.operation.next_run_at == play.now + ASK_AGAIN
     assert not may_still_refund(play.operation)
     assert "psp will confirm later; asked again at" in why(play.saga, play.operation)
@@ -138,7 +99,7 @@ def test_a_pending_refund_is_awaited_at_most_six_hours_at_a_time() -> None:
     assert play.operation.next_run_at == play.now + 6 * HOUR
     assert play.operation.attempt == 0, "asking about it wears nothing out"
     asked(play, listed(refund(S, key=KEY)))
-    assert play.operation.status is Status.REFUNDED
+    assert play.status == (Phase.REFUND, Status.REFUNDED)
 
 
 def test_a_refund_that_is_known_by_its_id_alone_is_ours() -> None:
@@ -250,65 +211,6 @@ def test_an_answer_about_refunds_belongs_to_a_refund_protocol() -> None:
     refunding.begin()
     with pytest.raises(IllegalSignal):
         refunding.decide(done())
-
-
-class TestElsewhere:
-    """What others give back before the purchase is made."""
-
-    @pytest.mark.parametrize("standing", [S, D])
-    def test_it_turns_an_operation_that_is_ready(self, standing: RefundStanding) -> None:
-        play = Play(saga_of(step("flight")))
-        play.tell(RefundHeard((refund(standing),)))
-        assert (play.status, play.operation.reason) == ((Phase.REFUND, Status.REFUNDED), Reason.REFUNDED_ELSEWHERE)
-        assert play.calls == []
-
-    @pytest.mark.parametrize("told", [refund(P), refund(F), refund(S, 1998), replace(refund(S), currency="USD")])
-    def test_what_is_less_than_all_for_certain_lets_it_go_on(self, told: KnownRefund) -> None:
-        play = Play(saga_of(step("flight")))
-        assert play.decide(RefundHeard((told,))) is None
-
-    def test_parts_that_make_the_whole_turn_it(self) -> None:
-        play = Play(saga_of(step("flight")))
-        play.tell(RefundHeard((refund(S, 1000, id="a"), refund(S, 999, id="b"))))
-        assert play.operation.reason is Reason.REFUNDED_ELSEWHERE
-
-    @pytest.mark.parametrize(("answer", "undone"), [(done(), True), (unknown(), True), (rejected(), False)])
-    def test_a_call_that_is_out_is_awaited_and_what_it_brings_undone(self, answer: Signal, undone: bool) -> None:
-        play = Play(saga_of(step("flight")))
-        play.send()
-        assert play.tell(RefundHeard((refund(S),))).status is Status.PROCESSING
-        assert play.decide(RefundHeard((refund(S),))) is None, "told again, it is no news"
-        play.tell(answer)
-        assert (play.operation.phase, play.operation.reason) == (Phase.REFUND, Reason.REFUNDED_ELSEWHERE)
-        if undone:
-            play.run(done())
-        assert play.operation.status is Status.REFUNDED
-        assert "psp" not in [name for name, *_ in play.calls]
-
-    def test_a_claim_that_has_sent_nothing_yet_turns(self) -> None:
-        play = Play(saga_of(step("flight")))
-        play.claim()
-        play.tell(RefundHeard((refund(S),)))
-        assert play.begin() is None
-        assert play.operation.status is Status.REFUNDED
-
-    def test_after_the_purchase_nothing_changes(self) -> None:
-        play = Play(saga_of(step("flight")))
-        play.run(done())
-        assert play.decide(RefundHeard((refund(S),))) is None
-
-    def test_a_declared_refund_is_not_sent_where_others_have_given_all_back(self) -> None:
-        play = Play(saga_of(step("flight")))
-        play.run(rejected())
-        assert play.operation.step == "payment"
-        play.tell(RefundHeard((refund(S),)))
-        assert play.operation.status is Status.REFUNDED
-        assert len(play.calls) == 1
-
-    def test_news_between_the_list_and_the_wish_ask_for_the_list_again(self) -> None:
-        play = asked(cancelled(), listed())
-        play.tell(RefundHeard((refund(S),)))
-        assert (play.operation.status, play.operation.action) == (Status.PROCESSING, Action.LOOKUP)
 
 
 def test_what_is_told_of_one_refund_is_put_together_in_any_order() -> None:
