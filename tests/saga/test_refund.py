@@ -216,3 +216,32 @@ def test_an_answer_about_refunds_belongs_to_a_refund_protocol() -> None:
 def test_what_is_told_of_one_refund_is_put_together_in_any_order() -> None:
     told = [refund(P, key=KEY), refund(S), refund(F)]
     assert fold(told) == fold(reversed(told)) == (refund(F, key=KEY),)
+
+
+def test_a_failure_that_is_told_while_the_list_is_read_is_newer_than_the_list() -> None:
+    play = asked(cancelled(), listed(), made(P))
+    play.send()
+    play.tell(RefundHeard((refund(F, key=KEY),)))
+    assert play.operation.status is Status.PROCESSING
+    play.tell(listed(refund(S, key=KEY)))
+    assert play.operation.held_reason is HeldReason.REFUND_FAILED
+
+
+def test_a_refused_wish_is_over_and_a_retry_has_another_key() -> None:
+    play = asked(cancelled(), listed(), rejected(402))
+    assert play.operation.held_reason is HeldReason.UNDO_REJECTED
+    play.tell(RetryRequested())
+    asked(play, listed())
+    wished = play.begin()
+    assert wished is not None
+    assert (wished.key, wished.attempt) == (SECOND_KEY, 1)
+
+
+def test_a_refusal_says_nothing_of_the_wish_before_it_whose_outcome_nobody_knows() -> None:
+    play = asked(cancelled(), listed(), unknown())
+    asked(play, listed(), rejected(402))
+    play.tell(RetryRequested())
+    asked(play, listed())
+    wished = play.begin()
+    assert wished is not None
+    assert wished.key == KEY
