@@ -27,6 +27,8 @@ class GroupCommit(Generic[Item, Result]):
         most: items in a batch.
         key: items of the same key never share a batch (the second was decided on before the first landed).
         most_waiting: items that may wait; one more is refused, so that memory does not grow while the database stands.
+        within: seconds after which a caller is told that the database is away, though his item may be written yet; None
+            lets him wait.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class GroupCommit(Generic[Item, Result]):
         most: int,
         key: Callable[[Item], Hashable] | None = None,
         most_waiting: int = 10_000,
+        within: float | None = None,
     ) -> None:
         self._writer = writer
         self._flush = flush
@@ -45,6 +48,9 @@ class GroupCommit(Generic[Item, Result]):
         self._most_waiting = most_waiting
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
+        self._within = within
+        self._promised: deque[tuple[float, asyncio.Future[Result]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def submit(self, item: Item) -> Result:
         """Writes an item with the next batch and returns its result once that is committed.
@@ -52,7 +58,7 @@ class GroupCommit(Generic[Item, Result]):
         A caller that goes away takes nothing back: its item is written all the same.
 
         Raises:
-            DatabaseUnavailable: the database did not take it; it may or may not be written.
+            DatabaseUnavailable: the database did not take it, or not in time; it may or may not be written.
         """
         return await self.put(item)
 
@@ -64,8 +70,13 @@ class GroupCommit(Generic[Item, Result]):
         """
         if len(self._waiting) >= self._most_waiting:
             raise DatabaseUnavailable("too much is waiting to be written")
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
+        if self._within is not None:
+            self._promised.append((loop.time() + self._within, future))
+            if self._timer is None:
+                self._timer = loop.call_later(self._within, self._give_up)
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush_all())
         return future
@@ -74,6 +85,18 @@ class GroupCommit(Generic[Item, Result]):
         """Waits until all that was submitted is written."""
         while self._flushing is not None:
             await asyncio.wait([self._flushing])
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _give_up(self) -> None:
+        """Tells those whose time is over. One timer for all: each having his own would cost more than his row."""
+        loop = asyncio.get_running_loop()
+        while self._promised and (self._promised[0][0] <= loop.time() or self._promised[0][1].done()):
+            _, future = self._promised.popleft()
+            if not future.done():
+                future.set_exception(DatabaseUnavailable("the database has not taken it in time"))
+                future.exception()  # looked at, in case that nobody waits any more
+        self._timer = loop.call_at(self._promised[0][0], self._give_up) if self._promised else None
 
     async def _flush_all(self) -> None:
         try:

@@ -56,7 +56,9 @@ class Store:
         self.buckets = buckets
         self._clock = clock
         self._writers = {name: Writer(url) for name in ("ingest", "begin", "record", "claim", "heartbeat")}
-        self._ingest = GroupCommit(self._writers["ingest"], self._flush_ingest, most=MOST_INGESTED)
+        self._ingest = GroupCommit(
+            self._writers["ingest"], self._flush_ingest, most=MOST_INGESTED, within=ACKNOWLEDGE_WITHIN
+        )
         self._begin = GroupCommit(self._writers["begin"], self._flush_begin, most=MOST_BEGUN)
         self._record = GroupCommit(
             self._writers["record"], self._flush_record, most=MOST_RECORDED, key=lambda item: item.operation_id
@@ -76,7 +78,8 @@ class Store:
     async def ingest_all(self, arrivals: Sequence[Arrival]) -> Sequence[Stored]:
         """Stores events that came together, all of them or none, in one transaction.
 
-        What becomes of a caller changes nothing for those of them that have a start: it is told once that is certain.
+        Those of them that have a start are told whether they made their operations, whatever becomes of the caller. One that
+        is told no, while its operation was stored too late for us to hear of it, leaves it to its lease.
 
         Raises:
             DatabaseUnavailable: the database did not take it in `ACKNOWLEDGE_WITHIN` seconds; it may be stored all the same.
@@ -88,11 +91,7 @@ class Store:
             raise
         if any(arrival.start is not None for arrival in arrivals):
             stored.add_done_callback(partial(_tell, arrivals))
-        try:
-            async with asyncio.timeout(ACKNOWLEDGE_WITHIN):
-                return await asyncio.shield(stored)
-        except TimeoutError as error:
-            raise DatabaseUnavailable("the database has not taken it in time") from error
+        return await stored
 
     async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
         """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""

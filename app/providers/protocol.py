@@ -1,4 +1,4 @@
-"""What a payment provider is to the rest of the program. Each is one file in this folder with one `PROVIDER`."""
+"""What a payment provider is to the rest of the program. Each is a file or a folder here with one `PROVIDER`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

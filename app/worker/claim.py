@@ -25,6 +25,9 @@ Work = Callable[[Claimed, Lease, Prepared | None], Awaitable[Operation | None]]
 # How many of the operations that it has put off a process keeps in mind; polling finds the others, a little later.
 MOST_EXPECTED = 10_000
 
+# Seconds that free slots are gathered for while more is due than there is room for: some claims' time, no more.
+LONGEST_GATHERING = 0.02
+
 
 class Claimer:
     """The claim loop of one worker process.
@@ -66,6 +69,8 @@ class Claimer:
         self._stopping = False
         self._behind = True
         self._starting = 0
+        self._worth = max(1, concurrency // 4)
+        self._room = asyncio.Event()
         self._due: list[datetime] = []
         self.running: set[asyncio.Task[None]] = set()
 
@@ -78,10 +83,25 @@ class Claimer:
                 logger.warning("claim_unavailable", extra={"error": str(error)})
                 more = False
             self._behind = more
-            if not more:
+            if more:
+                await self._until_room()
+            else:
                 await self._wakeup.wait(self._until_next())
-            elif len(self.running) >= self._concurrency:
-                await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _until_room(self) -> None:
+        """Where more is due than there is room for: waits until there is room worth a claim, or a moment has passed.
+
+        A claim for one costs nearly what a claim for many does; taken one by one, as slots become free, a backlog would
+        be worked off at half the speed.
+        """
+        if self._free() >= self._worth:
+            return
+        self._room.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_GATHERING):
+                await self._room.wait()
+        while self._free() <= 0 and self.running:
+            await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _claim_to_its_end(self) -> bool:
         """Claims; a claim that were cancelled could have taken what would then lie under its lease, and count as failed."""
@@ -158,7 +178,12 @@ class Claimer:
         lease = self._leases.hold(claimed.operation.id, claimed.operation.lease, counted_from)
         task = asyncio.create_task(self._carry_out(claimed, lease, prepared))
         self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self.running.discard(task)
+        if self._free() >= self._worth:
+            self._room.set()
 
     async def _carry_out(self, claimed: Claimed, lease: Lease, prepared: Prepared | None) -> None:
         try:

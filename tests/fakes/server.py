@@ -61,6 +61,14 @@ class Asked:
         """The JSON of the body. Raises ValueError where it is none."""
         return json.loads(self.content)
 
+    @property
+    def meaning(self) -> tuple[str, str, str]:
+        """What is compared when a key comes again: the parameters, however they are written."""
+        if "json" in self.headers.get("content-type", ""):
+            with contextlib.suppress(ValueError):
+                return self.method, self.path, json.dumps(self.json, sort_keys=True)
+        return self.method, self.path, str(sorted(parse_qsl(self.content.decode("latin-1"), keep_blank_values=True)))
+
     def one(self, name: str) -> str | None:
         """One parameter of the query, the last of its name."""
         return dict(self.query).get(name)
@@ -107,7 +115,7 @@ _NONE = Fault(acts=True)
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    request: tuple[str, str, bytes]
+    request: tuple[str, str, str]
     reply: Reply
     at: datetime
 
@@ -235,10 +243,9 @@ class Fake(ABC):
         key = self.key_of(asked)
         if key is None:
             return (await self._act(asked, fault))[0]
-        fingerprint = (asked.method, asked.path, asked.content)
         kept = self._kept.get(key)
         if kept is not None and self.now() - kept.at < self.key_lifetime:
-            return self.reused() if kept.request != fingerprint else self.replayed(kept.reply)
+            return self.reused() if kept.request != asked.meaning else self.replayed(kept.reply)
         if key in self._running:
             return self.in_use()
         self._running.add(key)
@@ -247,7 +254,7 @@ class Fake(ABC):
         finally:
             self._running.discard(key)
         if result.kept:
-            self._kept[key] = _Kept(fingerprint, result, self.now())
+            self._kept[key] = _Kept(asked.meaning, result, self.now())
         return sent
 
     async def _act(self, asked: Asked, fault: Fault) -> tuple[Reply, Reply]:

@@ -26,6 +26,11 @@ class StripeFake(Fake):
     payment_prefix: ClassVar[str] = "pi_"
     refund_prefix: ClassVar[str] = "re_"
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # When a charge was made whose payment came later, by the id of its payment.
+        self.began: dict[str, datetime] = {}
+
     def kind_of(self, asked: Asked) -> Kind:
         """By method and path."""
         if asked.method == "GET":
@@ -143,7 +148,7 @@ class StripeFake(Fake):
             "amount_captured": payment.amount,
             "amount_refunded": payment.refunded,
             "captured": True,
-            "created": int(payment.at.timestamp()),
+            "created": int(self.began.get(payment.id, payment.at).timestamp()),
             "currency": payment.currency.lower(),
             "livemode": True,
             "metadata": {"order_id": payment.order_id},

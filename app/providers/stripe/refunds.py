@@ -47,6 +47,7 @@ _STATUS = MappingProxyType(
     }
 )
 _TOO_MUCH = {"charge_already_refunded", "amount_too_large"}
+_CONFLICT = 409
 _EXTERNAL_DEPENDENCY_FAILED = 424
 
 _REFUND_EVENTS = {"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"}
@@ -98,7 +99,9 @@ class StripeRefunds(Refunds):
             final = answered.headers.get("idempotent-replayed") == "true"
             final = final or answered.headers.get("stripe-should-retry") == "false"
             return refused(Verdict.LOOK_AGAIN if final else Verdict.UNKNOWN, answered, *said)
-        if code == "idempotency_key_in_use" or answered.status == _EXTERNAL_DEPENDENCY_FAILED:
+        # A conflict that is no lock: a request with this key is still running.
+        running = answered.status == _CONFLICT and code != "lock_timeout"
+        if running or answered.status == _EXTERNAL_DEPENDENCY_FAILED:
             return refused(Verdict.UNKNOWN, answered, *said)
         # "Refund amount is greater than unrefunded amount on charge" has no code in most versions of the API.
         beyond = code is None and text(answered.json, "error", "param") == "amount"
