@@ -96,16 +96,16 @@ def operation(saga: Saga, operation: Operation, told: Iterable[KnownRefund] = ()
         "last_error": error and {"kind": error.kind, "status": error.status, "detail": error.detail},
         "why": why(saga, operation),
         "steps": [{"name": step.name, "status": step.status, "result": step.result} for step in operation.steps],
-        "external_refunds": [
-            {"id": refund.id, "amount": refund.amount, "status": refund.standing, "at": time(refund.at)}
-            for refund in told
-            if not is_ours(saga.steps[0].undo, operation, refund)
-        ],
+        "external_refunds": [_refund(each) for each in told if not is_ours(saga.steps[0].undo, operation, each)],
         "allowed_actions": list(allowed_actions(operation)),
         "created_at": time(operation.created_at),
         "updated_at": time(operation.updated_at),
         "finished_at": time(operation.finished_at),
     }
+
+
+def _refund(refund: KnownRefund) -> dict[str, Json]:
+    return {"id": refund.id, "amount": refund.amount, "status": refund.standing, "at": time(refund.at)}
 
 
 def attempt(row: Attempt) -> dict[str, Json]:
