@@ -90,12 +90,8 @@ OURS = tuple(
 )
 OTHERS = KnownRefund("re_2", 1, "EUR", RefundStanding.SUCCEEDED)
 REFUNDS = ((), (OTHERS,), *((one,) for one in OURS))
-LISTS: tuple[Answer, ...] = (UNCLEAR, *(RefundsListed(refunds, None, True, HOUR) for refunds in REFUNDS))
-WISHES: tuple[Answer, ...] = (
-    *ANSWERS[1:],
-    *(RefundAnswered(one, HOUR) for one in OURS),
-    RefundBlocked(ERROR[Outcome.REJECTED], True),
-)
+LISTS = (UNCLEAR, *(RefundsListed(refunds, None, True, HOUR) for refunds in REFUNDS))
+WISHES = (*ANSWERS[1:], *(RefundAnswered(one, HOUR) for one in OURS), RefundBlocked(ERROR[Outcome.REJECTED], True))
 HEARD = tuple(map(RefundHeard, REFUNDS))
 
 

@@ -96,7 +96,7 @@ def operation(saga: Saga, operation: Operation, told: Iterable[KnownRefund] = ()
         "last_error": error and {"kind": error.kind, "status": error.status, "detail": error.detail},
         "why": why(saga, operation),
         "steps": [{"name": step.name, "status": step.status, "result": step.result} for step in operation.steps],
-        "external_refunds": [_refund(one) for one in told if not is_ours(saga.steps[0].undo, operation, one)],
+        "external_refunds": [_refund(each) for each in told if not is_ours(saga.steps[0].undo, operation, each)],
         "allowed_actions": list(allowed_actions(operation)),
         "created_at": time(operation.created_at),
         "updated_at": time(operation.updated_at),

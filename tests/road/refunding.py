@@ -28,6 +28,9 @@ from tests.road.service import KEY, Operator, Process, client_of, until
 SECRET = "whsec_of_the_tests"
 
 CONFIG = """
+[server]
+port = 0
+
 [worker]
 lease = "{lease}"
 poll_interval = "20ms"

@@ -11,6 +11,7 @@ from app.saga.model import Action, HeldReason, Phase, Status, StepStatus
 from app.saga.refund_facts import KnownRefund, fold, may_still_refund, refund_key
 from app.saga.signals import (
     Deferred,
+    LateAnswer,
     RefundHeard,
     RefundsListed,
     Resolved,
@@ -245,3 +246,21 @@ def test_a_refusal_says_nothing_of_the_wish_before_it_whose_outcome_nobody_knows
     wished = play.begin()
     assert wished is not None
     assert wished.key == KEY
+
+
+def test_a_failure_that_is_told_while_a_wish_is_repeated_is_newer_than_its_answer() -> None:
+    """The provider gives the same answer to the same key, however its refund has fared since."""
+    play = asked(cancelled(), listed(), unknown())
+    asked(play, listed())
+    play.begin()
+    play.tell(RefundHeard((refund(F, key=KEY),)))
+    play.tell(made(S))
+    assert play.operation.held_reason is HeldReason.REFUND_FAILED
+
+
+def test_a_late_refusal_of_a_refund_before_says_nothing_of_the_present_one() -> None:
+    play = asked(cancelled(), listed(), made(F))
+    play.tell(RetryRequested())
+    asked(play, listed(), unknown())
+    assert play.decide(LateAnswer("payment", Action.UNDO, rejected(), KEY)) is None
+    assert play.tell(LateAnswer("payment", Action.UNDO, rejected(), SECOND_KEY)).steps[0].undo.unknown == 0
