@@ -37,7 +37,6 @@ OPERATION_COLUMNS = tuple(field.name for field in fields(Operation))
 
 # The flags of a step that are written only where they are set.
 STEP_FLAGS = ("did", "absent", "settled")
-SENDINGS_FIELDS = tuple(field.name for field in fields(Sendings))
 
 
 class Row(Protocol):
@@ -127,9 +126,10 @@ def _step_value(step: StepState) -> dict[str, Json]:
     for flag in STEP_FLAGS:
         if getattr(step, flag):
             value[flag] = True
-    if step.do != NO_SENDINGS:
+    # Most are the very value that stands for none: comparing field by field would cost more than all else here.
+    if step.do is not NO_SENDINGS and step.do != NO_SENDINGS:
         value["do"] = _sendings_value(step.do)
-    if step.undo != NO_SENDINGS:
+    if step.undo is not NO_SENDINGS and step.undo != NO_SENDINGS:
         value["undo"] = _sendings_value(step.undo)
     if step.refund != NO_REFUND:
         value["refund"] = {name: part for name, part in asdict(step.refund).items() if part}
@@ -138,8 +138,7 @@ def _step_value(step: StepState) -> dict[str, Json]:
 
 def _sendings_value(sendings: Sendings) -> dict[str, Json]:
     value: dict[str, Json] = {}
-    for field in SENDINGS_FIELDS:
-        part = getattr(sendings, field)
+    for field, part in vars(sendings).items():
         if part:
             value[field] = part.isoformat() if isinstance(part, datetime) else part
     return value

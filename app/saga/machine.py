@@ -8,6 +8,7 @@ through them, and the result counts only once the store has written it over the 
 
 import re
 from datetime import datetime
+from functools import cache
 from typing import assert_never
 
 from app.errors import IllegalSignal
@@ -233,4 +234,9 @@ def _contradicted(saga: Saga, operation: Operation, known: Operation, step: str)
 
 def _cause(signal: Signal) -> str:
     """The signal's name as a word of the history: StepDone is `step_done`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(signal).__name__).lower()
+    return _word(type(signal).__name__)
+
+
+@cache
+def _word(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -2,16 +2,21 @@
 
 The event holds the payment, or, as a simple event, no more than its id: that one says no amount, and is kept as
 unprocessable. Where the body is the payment itself, its resource and status are the type of the event. The classic
-webhook, a form with an id, is not signed at all, and so refused.
+webhook, a form with an id, is not signed at all, and so refused here: `classic` reads the payment that it names.
 """
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import ClassVar
 
 from app.providers import mac
+from app.providers.mollie.payments import MolliePayments
+from app.providers.mollie.refunds import MollieRefunds, refund_news
 from app.providers.protocol import Delivery, Provider, Signed
+from app.providers.refunds import Payments, RefundNews, Refunds
+from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Source
 
 _HEADER = "x-mollie-signature"
@@ -33,6 +38,8 @@ class _Mollie(Provider):
     )
     mode = f"{_ENTITY}.mode || mode"
     event_id = "resource == 'event' && id || null"  # a payment's own id is no event's
+    refunds: ClassVar[Refunds | None] = MollieRefunds()
+    payments: ClassVar[Payments | None] = MolliePayments()
 
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a secret, or None."""
@@ -48,6 +55,10 @@ class _Mollie(Provider):
         """The header. Raises ConfigurationError where the source has no secret."""
         signature = _PREFIX + _signature(mac.signing_secret(source).encode(), body)
         return Signed({"X-Mollie-Signature": signature.decode()}, body)
+
+    def refund_news(self, source: Source, event: Json) -> Sequence[RefundNews]:  # noqa: ARG002 - the same for all
+        """What an event tells of a refund or a chargeback; a payment that was read, of all of them."""
+        return refund_news(event)
 
 
 def _signature(key: bytes, body: bytes) -> bytes:
