@@ -84,14 +84,14 @@ OPERATORS: tuple[Signal, ...] = (RetryRequested(), CancelRequested(), CancelRequ
 
 # What a provider with a refund protocol may say: nothing of ours, or ours as far as it has come; or others gave it all.
 PROTOCOL = RefundCall("agent", "provider")
-OURS = tuple(
-    KnownRefund("re_1", 1, "EUR", standing, refund_key("agent", "pay_1", "payment", 1))
-    for standing in (RefundStanding.PENDING, RefundStanding.SUCCEEDED, RefundStanding.FAILED)
-)
+KEY = refund_key("agent", "pay_1", "payment", 1)
+SO_FAR = (RefundStanding.PENDING, RefundStanding.SUCCEEDED, RefundStanding.FAILED)
+OURS = tuple(KnownRefund("re_1", 1, "EUR", standing, KEY) for standing in SO_FAR)
 OTHERS = KnownRefund("re_2", 1, "EUR", RefundStanding.SUCCEEDED)
 REFUNDS = ((), (OTHERS,), *((one,) for one in OURS))
-LISTS = (UNCLEAR, *(RefundsListed(refunds, None, True, HOUR) for refunds in REFUNDS))
-WISHES = (*ANSWERS[1:], *(RefundAnswered(one, HOUR) for one in OURS), RefundBlocked(ERROR[Outcome.REJECTED], True))
+LISTS: tuple[Answer, ...] = (UNCLEAR, *(RefundsListed(refunds, None, True, HOUR) for refunds in REFUNDS))
+MADE = tuple(RefundAnswered(one, HOUR) for one in OURS)
+WISHES: tuple[Answer, ...] = (*ANSWERS[1:], *MADE, RefundBlocked(ERROR[Outcome.REJECTED], certain=True))
 HEARD = tuple(map(RefundHeard, REFUNDS))
 
 

@@ -39,7 +39,7 @@ MOST_PAGES = 100
 
 
 async def hear(execution: Execution, operation: Operation) -> Operation | None:
-    """What the provider has told of refunds before this claim: before its payment, or and nobody could decide upon it."""
+    """Lets the operation hear what its provider told of refunds before this claim: even before it told of the payment."""
     told = await _told(execution, operation)
     return await execution.decide(operation, RefundHeard(told)) or await execution.reload(operation)
 
