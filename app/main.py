@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import uvicorn
@@ -18,7 +19,8 @@ from app.api import create_app, create_worker_app, document
 from app.api.protocol import BoundedProtocol
 from app.db import schema
 from app.errors import ConfigurationError
-from app.settings import Settings
+from app.reconcile import Progress, Report, reconcilable
+from app.settings import Settings, Source
 from app.wiring import Role, Service, build, database_url
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,28 @@ async def migrate(settings: Settings) -> None:
     """
     async with AsyncExitStack() as closing:
         await schema.upgrade(await database_url(settings, closing))
+
+
+async def reconcile(settings: Settings, source: Source, since: timedelta, watch: Callable[[Progress], None]) -> Report:
+    """Compares what a source's provider shows with what is known here, and takes in what no webhook has told of.
+
+    What is taken in is carried out by the running service.
+
+    Args:
+        since: how far back.
+        watch: hears of the progress.
+
+    Raises:
+        ConfigurationError: the source's payments cannot be read.
+        Rejected, Unavailable: its provider does not tell them.
+        DatabaseBehind, DatabaseUnavailable, EmbeddedDatabaseError: the database cannot be used.
+    """
+    reconcilable(source)
+    service = await build(settings, Role.API)
+    try:
+        return await service.reconciler.reconcile(source, since, watch=watch)
+    finally:
+        await service.stop()
 
 
 async def serve(settings: Settings, *, role: Role, ready: Callable[[str], None]) -> None:

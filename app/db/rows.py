@@ -6,12 +6,13 @@ already. Both come through here. The JSON is the standard library's: it alone ke
 
 import json
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from app.saga.model import (
+    NO_REFUND,
     NO_SENDINGS,
     Action,
     HeldReason,
@@ -21,6 +22,7 @@ from app.saga.model import (
     Outcome,
     Phase,
     Reason,
+    RefundState,
     Sendings,
     Status,
     StepState,
@@ -129,6 +131,8 @@ def _step_value(step: StepState) -> dict[str, Json]:
         value["do"] = _sendings_value(step.do)
     if step.undo is not NO_SENDINGS and step.undo != NO_SENDINGS:
         value["undo"] = _sendings_value(step.undo)
+    if step.refund != NO_REFUND:
+        value["refund"] = {name: part for name, part in asdict(step.refund).items() if part}
     return value
 
 
@@ -150,7 +154,14 @@ def _step_state(value: dict[str, Any]) -> StepState:
         settled=value.get("settled", False),
         do=_sendings(value.get("do")),
         undo=_sendings(value.get("undo")),
+        refund=_refund(value.get("refund")),
     )
+
+
+def _refund(value: dict[str, Any] | None) -> RefundState:
+    if value is None:
+        return NO_REFUND
+    return RefundState(**{**value, "former": tuple(value.get("former", ()))})
 
 
 def _sendings(value: dict[str, Any] | None) -> Sendings:

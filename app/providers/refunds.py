@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from app.saga.model import Json
+from app.saga.refund_facts import KnownRefund, RefundStanding
 from app.settings import Source
 
 # What our key is called in those fields of a refund that are its asker's own.
@@ -44,6 +45,12 @@ class Refund:
     status: RefundStatus
     key: str | None = None
     at: datetime | None = None
+
+
+def known_refund(refund: Refund) -> KnownRefund:
+    """A provider's refund as the machine knows it."""
+    standing = RefundStanding(refund.status.value)
+    return KnownRefund(refund.id, refund.amount, refund.currency, standing, refund.key, refund.at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.agents import Agents
+from app.agents.pages import Pages
 from app.api import Api, Context, create_app
 from app.api.protocol import BoundedProtocol
 from app.clock import DatabaseClock
@@ -33,6 +35,7 @@ from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
+from app.fetching import Fetching
 from app.intake import Intake, Receipt
 from app.providers import provider
 from app.providers.reading import Reading
@@ -116,6 +119,7 @@ def ours(settings: Settings) -> Api:
             sagas=sagas,
             intake=Forgetful(engine, store, sagas, settings.sagas, clock, wakeup),
             control=Control(engine, store, sagas, clock, wakeup),
+            fetching=Fetching(Agents(settings.agents, clock), Pages(), clock),
             readiness=ready,
         )
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.road.line import Line, line_to
+from tests.road.refunding import RefundWorld, refund_world_of
 from tests.road.watch import Watch, watching
 from tests.road.world import World, world_of
 
@@ -30,3 +31,10 @@ async def line(world: World) -> AsyncIterator[Line]:
     async with line_to(world.database_url) as (line, url):
         world.database_url = url
         yield line
+
+
+@pytest.fixture
+async def refund_world(tmp_path: Path, database_url: str) -> AsyncIterator[RefundWorld]:
+    """Stripe and the supplier, listening, beside an empty database; the test starts the service."""
+    async with refund_world_of(tmp_path, database_url) as world:
+        yield world

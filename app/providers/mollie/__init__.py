@@ -2,7 +2,8 @@
 
 The event holds the payment, or, as a simple event, no more than its id: that one says no amount, and is kept as
 unprocessable. Where the body is the payment itself, its resource and status are the type of the event. The classic
-webhook, a form with an id, is not signed at all, and so refused here: `classic` reads the payment that it names.
+webhook, a form with an id, is not signed at all: the payment that it names is read from the API of the source's agent, and is
+what counts; without one it is refused.
 """
 
 import hashlib
@@ -11,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from app.errors import MalformedBody, Unavailable
 from app.providers import mac
+from app.providers.json_body import decode
+from app.providers.mollie.classic import classic_body, classic_payment_id, classic_question
 from app.providers.mollie.payments import MolliePayments
 from app.providers.mollie.refunds import MollieRefunds, refund_news
-from app.providers.protocol import Delivery, Provider, Signed
-from app.providers.refunds import Payments, RefundNews, Refunds
+from app.providers.protocol import Delivery, Provider, Signed, Verified
+from app.providers.refunds import Answered, Payments, Question, RefundNews, Refunds
 from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Source
 
@@ -50,6 +54,30 @@ class _Mollie(Provider):
         given = mac.header(headers, _HEADER).removeprefix(_PREFIX)
         mac.check((_signature(key, body) for key in mac.keys(source)), [given])
         return Delivery(None)
+
+    def wanted(self, source: Source, headers: Mapping[str, str], body: bytes, now: datetime) -> Question | None:  # noqa: ARG002 - no time is signed
+        """The payment that a classic webhook names, where the source has an agent to read it from."""
+        if source.api is None or _HEADER in headers:
+            return None
+        payment_id = classic_payment_id(body)
+        return None if payment_id is None else classic_question(payment_id)
+
+    def verify_with(
+        self,
+        source: Source,  # noqa: ARG002 - it was read from its own agent
+        headers: Mapping[str, str],  # noqa: ARG002 - nothing is signed
+        body: bytes,
+        now: datetime,  # noqa: ARG002 - no time is signed
+        fetched: bytes,
+    ) -> Verified:
+        """The payment, in the place of the form that names it. Raises Unavailable where something else was answered."""
+        try:
+            read = classic_body(classic_payment_id(body) or "", Answered(200, json=decode(fetched).value))
+        except MalformedBody:
+            read = None
+        if read is None:
+            raise Unavailable("the API answered with something else than the payment")
+        return Verified(Delivery(None), read)
 
     def sign(self, source: Source, body: bytes, now: datetime, delivery_id: str) -> Signed:  # noqa: ARG002 - the body has it
         """The header. Raises ConfigurationError where the source has no secret."""

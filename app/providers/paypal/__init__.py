@@ -28,7 +28,7 @@ from app.providers import mac
 from app.providers.paypal import certificates
 from app.providers.paypal.payments import PaypalPayments
 from app.providers.paypal.refunds import EXPONENTS, PaypalRefunds, refund_news
-from app.providers.protocol import Delivery, Provider, Signed
+from app.providers.protocol import Address, Delivery, Provider, Signed, Verified
 from app.providers.refunds import Payments, RefundNews, Refunds
 from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Options, Source
@@ -90,6 +90,17 @@ class _Paypal(Provider):
         if not _is_signed(parts, certificates.trusted(_given(source), now)):
             raise SignatureInvalid("the signature is by no valid certificate of this source")
         return Delivery(None)
+
+    def wanted(self, source: Source, headers: Mapping[str, str], body: bytes, now: datetime) -> Address | None:
+        """Where the certificate is, if those that are given do not decide. Raises SignatureInvalid."""
+        url = certificate_needed(source, headers, body, now)
+        return None if url is None else Address(url)
+
+    def verify_with(
+        self, source: Source, headers: Mapping[str, str], body: bytes, now: datetime, fetched: bytes
+    ) -> Verified:
+        """Checks the signature with the certificate that was fetched. Raises SignatureInvalid."""
+        return Verified(verify_fetched(source, headers, body, now, fetched), body)
 
     def refund_news(self, source: Source, event: Json) -> Sequence[RefundNews]:  # noqa: ARG002 - the same for all
         """What an event tells of a refund, a reversal or a dispute."""
