@@ -62,4 +62,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             return bytes(value).decode("ascii")
-    return f"{random.getrandbits(128):032x}"  # noqa: S311 - it names a request and guards nothing; no system call
+    return f"{random.getrandbits(128):032x}"  # guards nothing; without a system call
