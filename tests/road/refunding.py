@@ -82,7 +82,7 @@ class RefundWorld:
 
     folder: Path
     database_url: str
-    stripe: Any
+    stripe: StripeFake
     supplier: Supplier
     stripe_url: str
     supplier_url: str

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ from app.sandbox import Supplier, listening
 from tests.fakes.every import FAKES
 from tests.fakes.ledger import Captured
 from tests.fakes.server import Fault, Kind
+from tests.fakes.stripe import StripeFake
 from tests.road.refunding import RefundWorld, assert_given_back
 
 # Adyen has no list, and Shopify's payments have to be told by its own webhooks.
@@ -52,7 +53,7 @@ async def test_a_refused_purchase_is_refunded_once(tmp_path: Path, database_url:
     fake, supplier = FAKES[name](), Supplier(patience=3.0)
     fake.script(Kind.GIVE, fault)
     async with httpx.AsyncClient(timeout=30) as http, fake.listening() as url, listening(supplier.app) as shop_url:
-        world = AnyWorld(tmp_path, database_url, fake, supplier, url, shop_url, http)
+        world = AnyWorld(tmp_path, database_url, cast("StripeFake", fake), supplier, url, shop_url, http)
         world.protocol = name
         async with world.serving() as shop:
             payment = fake.capture("order-1-refused", 1999)
