@@ -10,11 +10,16 @@ from alembic import context
 from sqlalchemy import Connection
 
 from app.db import schema
+from app.db.reconciliations import ReconciliationRow
+from app.db.refund_tables import ExternalRefundRow
 from app.db.tables import OperationRow
+
+# Each brings the tables of its module; the metadata is one for all.
+DECLARED = (OperationRow, ExternalRefundRow, ReconciliationRow)
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=OperationRow.metadata)
+    context.configure(connection=connection, target_metadata=DECLARED[0].metadata)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -11,6 +11,7 @@ from app.clock import Clock
 from app.db.engine import AsyncEngine
 from app.db.ingest import Arrival, Start, Stored
 from app.db.reads import event_row
+from app.db.refunds import Told, told_of
 from app.db.rows import bucket_of
 from app.db.sagas import Sagas
 from app.db.store import Store
@@ -18,11 +19,17 @@ from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
 from app.errors import InvalidRequest, NotAllowed, NotFound
 from app.providers import Delivery
-from app.providers.reading import Ignored, Payment, Reading, Unreadable, read
+from app.providers.reading import Ignored, Payment, Reading, Unreadable, read, refund_news, tells_of_refunds
+from app.providers.refunds import known_refund
+from app.saga import advance
 from app.saga.creation import Heard, new_operation
 from app.saga.definition import Saga
 from app.saga.model import Json, Operation, compact_json
+from app.saga.signals import RefundHeard
 from app.settings import Source
+
+# No part of what follows from news waits, so there is nothing to spread.
+NO_JITTER = 0.0
 
 # Makes the first call of a new operation ready, from the webhook's JSON, whose size in bytes is told; None where it is to
 # be claimed.
@@ -57,6 +64,11 @@ def operation_id(identity: str, external_id: str) -> UUID:
 def event_id(identity: str, *meaning: Json) -> UUID:
     """The id of an event, made from what it says: a redelivery is the same row, however its bytes differ."""
     return uuid5(NAMESPACE_URL, "makegood:event:" + compact_json([identity, *meaning]))
+
+
+def unprocessable_id(source: Source, reading: Unreadable, body: bytes) -> UUID:
+    """The id of the event as which a body that cannot be read is kept."""
+    return event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
 
 
 class Intake:
@@ -105,8 +117,11 @@ class Intake:
         """Stores what came in one delivery, all of it or nothing; one receipt each. Arguments and errors as `receive`."""
         now = self._clock.now()
         arrivals = [await self._arrival(source, reading, body, traceparent, now) for reading, body in messages]
-        arrivals = [self._started(arrival, reading) for arrival, (reading, _) in zip(arrivals, messages, strict=True)]
+        if not tells_of_refunds(source):
+            # Else a refund may have been told before its payment, which the claim of an operation on disk finds out.
+            arrivals = [self._started(each, reading) for each, (reading, _) in zip(arrivals, messages, strict=True)]
         stored = await self._store.ingest_all(arrivals)
+        await self._tell(source, arrivals)
         return [self._receipt(arrival, found) for arrival, found in zip(arrivals, stored, strict=True)]
 
     def _started(self, arrival: Arrival, reading: Reading) -> Arrival:
@@ -140,7 +155,33 @@ class Intake:
         stored = await self._store.ingest_again(row.bucket, arrival)
         if stored is None:
             raise NotAllowed("the event is being read again by somebody else")
+        await self._tell(source, [arrival])
         return self._receipt(arrival, stored)
+
+    async def _tell(self, source: Source, arrivals: Sequence[Arrival]) -> None:
+        """Lets the operations hear what was told of their payments' refunds, once that is on disk.
+
+        Where this fails the sender is not acknowledged, and sends it again. An operation that is not there yet hears it at
+        its first claim.
+        """
+        for id_ in {told.operation_id: None for arrival in arrivals for told in arrival.refunds}:
+            while (operation := await self._store.load(id_)) is not None:
+                found = await told_of(self._engine, [(bucket_of(id_, self._store.buckets), id_)])
+                saga, now = await self._sagas.get(operation.saga_hash), self._clock.now()
+                transition = advance(saga, operation, RefundHeard(found.get(id_, ())), now, NO_JITTER)
+                if transition is None:
+                    break
+                if await self._store.record(transition, actor=f"source:{source.name}", at=now):
+                    self._wakeup.signal()
+                    break
+
+    def _told(self, source: Source, body: bytes, now: datetime) -> tuple[Told, ...]:
+        """What an event tells of refunds, with the ids of the operations that their payments have, or will have."""
+        told = []
+        for news in refund_news(source, body):
+            id_, refund = operation_id(source.identity, news.payment_id), known_refund(news.refund)
+            told.append(Told(bucket_of(id_, self._store.buckets), id_, refund, now))
+        return tuple(told)
 
     def _receipt(self, arrival: Arrival, stored: Stored) -> Receipt:
         if stored.status is EventStatus.ACCEPTED and arrival.start is None:
@@ -170,7 +211,7 @@ class Intake:
                 id_ = known_as or event_id(source.identity, "ignored", which, reading.event_type)
             case Unreadable():
                 status, detail = EventStatus.UNPROCESSABLE, reading.detail
-                id_ = event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
+                id_ = unprocessable_id(source, reading, body)
             case _:
                 assert_never(reading)
         return Arrival(
@@ -186,6 +227,7 @@ class Intake:
             payload=body,
             operation=operation,
             transition=uuid4(),
+            refunds=self._told(source, body, now),
         )
 
     async def _hash_of(self, saga: Saga) -> str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import partial
 
 from app.agents import Agents
+from app.agents.pages import Pages
 from app.api.context import Context
 from app.clock import DatabaseClock
 from app.control import Control
@@ -18,7 +19,9 @@ from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
+from app.fetching import Fetching
 from app.intake import Intake
+from app.reconcile import Reconciler
 from app.settings import Settings
 from app.worker.runner import Runner, keep_up, parts_of
 
@@ -42,11 +45,13 @@ class Service:
 
     Args:
         url: of the database.
+        reconciler: for whoever asks for it; a worker has it on a schedule.
     """
 
     url: str
     context: Context
     runner: Runner | None
+    reconciler: Reconciler
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def stop(self) -> None:
@@ -89,20 +94,17 @@ async def build(settings: Settings, role: Role) -> Service:
         engine = create(url, settings.database.pool_size)
         closing.push_async_callback(engine.dispose)
         await schema.check(engine)
-        clock = DatabaseClock()
-        await synchronise(engine, clock)
-        keeping_time = asyncio.create_task(keep_up(partial(_keep_time, engine, clock), CLOCK_INTERVAL), name="clock")
-        closing.callback(keeping_time.cancel)
+        clock = await _clock(engine, closing)
         store = Store(url, await schema.buckets(engine), clock)
         closing.push_async_callback(store.close)
         wakeup = Wakeup(url)
         wakeup.start()
         closing.push_async_callback(wakeup.stop)
         sagas = Sagas(engine, settings.limits())
+        agents = Agents(settings.agents, clock)
+        closing.push_async_callback(agents.aclose)
         runner = None
         if role is not Role.API:
-            agents = Agents(settings.agents, clock)
-            closing.push_async_callback(agents.aclose)
             runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup)
         start_with = runner.start_with if runner is not None else None
         context = Context(
@@ -112,11 +114,27 @@ async def build(settings: Settings, role: Role) -> Service:
             sagas=sagas,
             intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup, start_with),
             control=Control(engine, store, sagas, clock, wakeup),
+            fetching=_fetching(agents, clock, closing),
             readiness=partial(schema.check, engine),
         )
+        reconciler = Reconciler(engine, context.intake, agents, clock)
         if runner is not None:
-            runner.start()
-        return Service(url, context, runner, closing.pop_all())
+            runner.start(reconciler)
+        return Service(url, context, runner, reconciler, closing.pop_all())
+
+
+async def _clock(engine: AsyncEngine, closing: AsyncExitStack) -> DatabaseClock:
+    clock = DatabaseClock()
+    await synchronise(engine, clock)
+    keeping_time = asyncio.create_task(keep_up(partial(_keep_time, engine, clock), CLOCK_INTERVAL), name="clock")
+    closing.callback(keeping_time.cancel)
+    return clock
+
+
+def _fetching(agents: Agents, clock: DatabaseClock, closing: AsyncExitStack) -> Fetching:
+    pages = Pages()
+    closing.push_async_callback(pages.aclose)
+    return Fetching(agents, pages, clock)
 
 
 async def _keep_time(engine: AsyncEngine, clock: DatabaseClock) -> None:

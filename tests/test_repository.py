@@ -55,13 +55,13 @@ def test_no_tracked_file_names(what: str) -> None:
     assert found == [], "\n".join(found)
 
 
-@pytest.mark.parametrize("folder", ["app", "tools"])
+@pytest.mark.parametrize("folder", ["app", "bench", "tools"])
 def test_files_are_short_enough_to_be_read_at_once(folder: str) -> None:
     long = {name: len(text.splitlines()) for name, text, _ in modules(folder)}
     assert {name: lines for name, lines in long.items() if lines > LONGEST_FILE} == {}
 
 
-@pytest.mark.parametrize("folder", ["app", "tools"])
+@pytest.mark.parametrize("folder", ["app", "bench", "tools"])
 def test_functions_are_short_enough_to_be_seen_whole(folder: str) -> None:
     long = [
         f"{name}:{node.lineno} {node.name}"
@@ -114,6 +114,9 @@ def test_the_locks_hold_every_dependency_by_hash_in_one_version() -> None:
     assert names(project["dependencies"]) <= service.keys()
     assert names([*extras["dev"], *extras["embedded"]]) <= dev.keys()
     assert service.items() <= dev.items()
+    bench = locked(ROOT / "requirements" / "bench.lock")
+    assert names(extras["bench"]) <= bench.keys()
+    assert {name: version for name, version in bench.items() if name in dev}.items() <= dev.items()
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -22,6 +22,7 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 LOCKS = ROOT / "requirements"
 DEV_LOCK = LOCKS / "dev.lock"
+BENCH_LOCK = LOCKS / "bench.lock"
 OPENAPI = ROOT / "openapi" / "openapi.json"
 
 OLDEST = (3, 11)
@@ -32,6 +33,7 @@ NAMES = ("python3.14", "python3.13", "python3.12", "python3.11", "python3", "pyt
 WORKERS = max(2, min(os.cpu_count() or 2, 8))
 
 MADE_HERE = (
+    ".bench",
     ".venv",
     ".hypothesis",
     ".import_linter_cache",
@@ -114,6 +116,19 @@ def check(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
+def bench(arguments: list[str]) -> int:
+    """Measure the service beside its limits and its peers (ARGS='--only accept', '--quick', '--help')."""
+    set_up()
+    if _stamp(BENCH_LOCK):
+        _install("--require-hashes", "-r", str(BENCH_LOCK))
+        _stamp(BENCH_LOCK, done=True)
+    os.chdir(str(ROOT))
+    command = [str(PYTHON), "-m", "bench", *arguments]
+    if os.name != "nt":
+        os.execv(command[0], command)  # noqa: S606 - the driver takes our place, so that Ctrl-C reaches it alone
+    return subprocess.call(command)
+
+
 def openapi_drift(arguments: list[str]) -> int:
     """Compare openapi/openapi.json with what the program says."""
     del arguments
@@ -139,9 +154,12 @@ def lock(arguments: list[str]) -> int:
     dev = ["--extra", "dev", "--extra", "embedded", "-o", "requirements/dev.lock"]
     # The service runs on the very versions that it was tested with.
     service = ["--no-annotate", "-c", "requirements/dev.lock", "-o", "requirements/makegood.lock"]
-    for wanted in (dev, service):
+    # Beside what the checks use, and in the same versions, so that the bench can use both.
+    bench = ["--extra", "bench", "-c", "requirements/dev.lock", "-o", "requirements/bench.lock"]
+    for wanted in (dev, service, bench):
         subprocess.run([*every, *silent, *wanted, *arguments], cwd=str(ROOT), check=True)
     set_up()
+    subprocess.run([str(PYTHON), "-m", "bench.peers.setup", "--lock", *arguments], cwd=str(ROOT), check=True)
     return 0
 
 
@@ -150,7 +168,7 @@ def clean(arguments: list[str]) -> int:
     del arguments
     for name in MADE_HERE:
         shutil.rmtree(str(ROOT / name), ignore_errors=True)
-    for folder in ("alembic", "app", "tests", "tools"):
+    for folder in ("alembic", "app", "bench", "tests", "tools"):
         for cache in list((ROOT / folder).rglob("__pycache__")):
             shutil.rmtree(str(cache), ignore_errors=True)
     return 0
@@ -160,7 +178,7 @@ def show_help(arguments: list[str]) -> int:
     """Print this list."""
     del arguments
     print("make TARGET [ARGS='...'], or without make: python3 tools/dev.py TARGET ...\n")
-    for name in ("run", "test", "check", "lock", "clean", "help"):
+    for name in ("run", "test", "check", "bench", "lock", "clean", "help"):
         print(f"  {name:8}{TARGETS[name].__doc__}")
     return 0
 
@@ -263,6 +281,7 @@ TARGETS = {
     "run": run,
     "test": test,
     "check": check,
+    "bench": bench,
     "openapi-drift": openapi_drift,
     "lock": lock,
     "clean": clean,

@@ -5,15 +5,16 @@ is written down. `python tools/states.py > docs/states.md` after a change; a tes
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from app.errors import IllegalSignal, NotAllowed
 from app.saga import Sending, advance, prepare
 from app.saga.creation import Heard, new_operation
-from app.saga.definition import HttpCall, Limits, Lookup, RetryPolicy, Saga, Step
+from app.saga.definition import Call, HttpCall, Limits, Lookup, RefundCall, RetryPolicy, Saga, Step
 from app.saga.model import (
     SETTLED,
     Action,
@@ -27,6 +28,7 @@ from app.saga.model import (
     StepState,
     Transition,
 )
+from app.saga.refund_facts import KnownRefund, RefundStanding, refund_key
 from app.saga.signals import (
     Answer,
     CancelRequested,
@@ -36,6 +38,10 @@ from app.saga.signals import (
     LateAnswer,
     LeaseExpired,
     LookupAnswered,
+    RefundAnswered,
+    RefundBlocked,
+    RefundHeard,
+    RefundsListed,
     Resolved,
     RetryRequested,
     Signal,
@@ -48,6 +54,7 @@ from app.saga.signals import (
 
 State = tuple[Phase, Status]
 
+HOUR = timedelta(hours=1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ONCE = RetryPolicy(1, timedelta(seconds=1), 1.0, timedelta(seconds=1))
 TWICE = replace(ONCE, maximum_attempts=2)
@@ -59,6 +66,7 @@ LOOKUP = Lookup("agent", "GET", "/{operation_id}")
 WAITS = {
     Status.PENDING: (timedelta(0), timedelta(days=30)),
     Status.ERROR: (timedelta(0), timedelta(hours=2), timedelta(hours=4)),
+    Status.WAITING: (timedelta(0), timedelta(days=30)),
 }
 
 ERROR = {kind: LastError(kind, "") for kind in Outcome}
@@ -68,23 +76,28 @@ ANSWERS: tuple[Answer, ...] = (
     StepUnavailable(ERROR[Outcome.UNAVAILABLE]),
     StepUnknown(ERROR[Outcome.UNKNOWN]),
 )
-LOOKUP_ANSWERS: tuple[Answer, ...] = (
-    LookupAnswered(Found.DONE),
-    LookupAnswered(Found.ABSENT),
-    LookupAnswered(Found.UNCLEAR, error=ERROR[Outcome.UNKNOWN]),
-)
-OPERATORS: tuple[Signal, ...] = (
-    RetryRequested(),
-    CancelRequested(),
-    CancelRequested(undo_succeeded=True),
-    Resolved(Status.SUCCEEDED),
-    Resolved(Status.REFUNDED),
-)
+UNCLEAR = LookupAnswered(Found.UNCLEAR, error=ERROR[Outcome.UNKNOWN])
+LOOKUP_ANSWERS: tuple[Answer, ...] = (LookupAnswered(Found.DONE), LookupAnswered(Found.ABSENT), UNCLEAR)
+RESOLVED = (Resolved(Status.SUCCEEDED), Resolved(Status.REFUNDED))
+OPERATORS: tuple[Signal, ...] = (RetryRequested(), CancelRequested(), CancelRequested(undo_succeeded=True), *RESOLVED)
 
 
-def saga_of(*steps: Step, refund_retry: RetryPolicy = ONCE) -> Saga:
+# What a provider with a refund protocol may say: nothing of ours, or ours as far as it has come; or others gave it all.
+PROTOCOL = RefundCall("agent", "provider")
+KEY = refund_key("agent", "pay_1", "payment", 1)
+SO_FAR = (RefundStanding.PENDING, RefundStanding.SUCCEEDED, RefundStanding.FAILED)
+OURS = tuple(KnownRefund("re_1", 1, "EUR", standing, KEY) for standing in SO_FAR)
+OTHERS = KnownRefund("re_2", 1, "EUR", RefundStanding.SUCCEEDED)
+REFUNDS = ((), (OTHERS,), *((one,) for one in OURS))
+LISTS: tuple[Answer, ...] = (UNCLEAR, *(RefundsListed(refunds, None, True, HOUR) for refunds in REFUNDS))
+MADE = tuple(RefundAnswered(one, HOUR) for one in OURS)
+WISHES: tuple[Answer, ...] = (*ANSWERS[1:], *MADE, RefundBlocked(ERROR[Outcome.REJECTED], certain=True))
+HEARD = tuple(map(RefundHeard, REFUNDS))
+
+
+def saga_of(*steps: Step, refund_retry: RetryPolicy = ONCE, refund: Call = CALL) -> Saga:
     """A saga of the payment and these steps."""
-    return Saga("purchase", (Step("payment", undo=CALL, undo_retry=refund_retry), *steps), limits=LIMITS)
+    return Saga("purchase", (Step("payment", undo=refund, undo_retry=refund_retry), *steps), limits=LIMITS)
 
 
 # No larger than they must be for every arrow to be found; and whether there are operators and late answers, with which
@@ -94,6 +107,7 @@ SAGAS = (
     (saga_of(Step("buy", CALL, None, retry=TWICE), refund_retry=TWICE), True),
     (saga_of(Step("buy", CALL, CALL, retry=TWICE, undo_retry=TWICE), refund_retry=TWICE), False),
     (saga_of(Step("buy", CALL, CALL, retry=ONCE), Step("deliver", CALL, CALL, retry=TWICE, undo_retry=ONCE)), False),
+    (saga_of(Step("buy", CALL, CALL, retry=TWICE, undo_retry=ONCE), refund=PROTOCOL), True),
 )
 
 
@@ -127,16 +141,14 @@ class Walk:
 
 def created(saga: Saga) -> Operation:
     """The operation that a payment makes."""
-    heard = Heard(
-        source="shop",
-        external_id="pay_1",
-        order_id="order-1",
-        amount=1,
-        currency="EUR",
-        occurred_at=None,
-        event_id=UUID(int=2),
-        traceparent=None,
-    )
+    told: dict[str, Any] = {
+        "source": "shop",
+        "external_id": "pay_1",
+        "order_id": "order-1",
+        "amount": 1,
+        "currency": "EUR",
+    }
+    heard = Heard(**told, occurred_at=None, event_id=UUID(int=2), traceparent=None)
     return new_operation(UUID(int=1), saga, "", heard, NOON)
 
 
@@ -155,7 +167,7 @@ def moves(
             yield planned.operation, now, None
         else:
             yield planned.after, now, planned.cause
-    come = [*signals(operation, now, out=out), *(interventions_in(saga, operation, now) if interventions else ())]
+    come = [*signals(saga, operation, now, out=out), *(interventions_in(saga, operation, now) if interventions else ())]
     for signal, at in come:
         transition = decided(saga, operation, signal, at)
         if transition is not None:
@@ -165,12 +177,14 @@ def moves(
             yield after, at, transition.cause
 
 
-def signals(operation: Operation, now: datetime, *, out: bool) -> Iterator[tuple[Signal, datetime]]:
+def signals(saga: Saga, operation: Operation, now: datetime, *, out: bool) -> Iterator[tuple[Signal, datetime]]:
     """What comes of workers and time, and when."""
     if operation.status is Status.PROCESSING:
         yield LeaseExpired(), now
         if out:
-            answers = LOOKUP_ANSWERS if operation.action is Action.LOOKUP else ANSWERS
+            undo = saga.steps[saga.index(operation.step)].undo if operation.phase is Phase.REFUND else None
+            asked = (LISTS, WISHES) if isinstance(undo, RefundCall) else (LOOKUP_ANSWERS, ANSWERS)
+            answers: Sequence[Answer] = asked[0] if operation.action is Action.LOOKUP else asked[1]
             yield from ((answer, now) for answer in answers)
         else:
             yield Deferred(now), now
@@ -179,7 +193,7 @@ def signals(operation: Operation, now: datetime, *, out: bool) -> Iterator[tuple
 
 def interventions_in(saga: Saga, operation: Operation, now: datetime) -> Iterator[tuple[Signal, datetime]]:
     """What comes of operators, and of workers whose lease was taken over."""
-    for signal in OPERATORS:
+    for signal in (*OPERATORS, *(HEARD if isinstance(saga.steps[0].undo, RefundCall) else ())):
         yield signal, now
     for step in saga.steps:
         yield StepResolved(step.name, done=True), now
@@ -222,7 +236,7 @@ def looks(saga: Saga, operation: Operation, now: datetime) -> object:
         return now > sendings.first_at + limits.key_lifetime, now >= sendings.last_at + limits.in_flight
 
     def step(state: StepState) -> object:
-        return state.status, state.did, of(state.do), of(state.undo)
+        return state.status, state.did, of(state.do), of(state.undo), state.refund.failed, state.refund.elsewhere
 
     later = operation.next_run_at is not None and operation.next_run_at > now
     return (
@@ -253,7 +267,9 @@ def page(walk: Walk) -> str:
     if never:
         lines += [f"Not reached by these sagas: {', '.join(never)}.", ""]
     lines += ["## What leaves it held", "", "| held_reason | causes |", "| --- | --- |"]
-    lines += [f"| `{reason}` | {causes(walk.held[reason])} |" for reason in HeldReason if reason in walk.held]
+    lines += [
+        f"| `{reason}` | {', '.join(sorted(walk.held[reason]))} |" for reason in HeldReason if reason in walk.held
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -266,13 +282,8 @@ def diagram(walk: Walk, phases: tuple[Phase, Phase]) -> Iterator[str]:
     if phases[1] is Phase.PURCHASE:
         yield "    [*] --> purchase_pending: payment_received"
     for before, after in edges:
-        yield f"    {'_'.join(before)} --> {'_'.join(after)}: {causes(walk.edges[before, after])}"
+        yield f"    {'_'.join(before)} --> {'_'.join(after)}: {', '.join(sorted(walk.edges[before, after]))}"
     yield "```"
-
-
-def causes(names: set[str]) -> str:
-    """Causes, in the order of the alphabet."""
-    return ", ".join(sorted(names))
 
 
 def text() -> str:

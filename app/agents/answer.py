@@ -7,6 +7,7 @@ the next step needs, or a refusal that we did not read to its end, could be.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -57,19 +58,23 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that came whole, or went on beyond `LARGEST_RESULT`.
+    """An answer that came whole, or went on beyond what is read of it.
 
     Args:
         body: what was read of it.
         since_sent: seconds since the request was written.
+        largest: bytes of a body that is read as JSON.
+        headers: by their names in lower case, where they are looked at.
         json: what the body says; None also where it says nothing.
-        is_json: whether the body is JSON of up to `LARGEST_RESULT` bytes.
+        is_json: whether the body is JSON of up to `largest` bytes.
     """
 
     status: int
     retry_after: str | None = None
     body: bytes = b""
     since_sent: float = field(default=0.0, compare=False)
+    largest: int = field(default=LARGEST_RESULT, compare=False)
+    headers: Mapping[str, str] | None = None
     json: Json = field(init=False, default=None)
     is_json: bool = field(init=False, default=False)
 
@@ -80,7 +85,7 @@ class Reply:
 
     def __post_init__(self) -> None:
         try:
-            value = parse(self.body)
+            value = parse(self.body, self.largest)
         except NotJson:
             return
         object.__setattr__(self, "json", value)
@@ -105,14 +110,17 @@ class NoReply:
     since_sent: float = field(default=0.0, compare=False)
 
 
-def parse(body: bytes) -> Json:
+def parse(body: bytes, largest: int = LARGEST_RESULT) -> Json:
     """The JSON of an answer.
+
+    Args:
+        largest: bytes of a body that is read.
 
     Raises:
         NotJson: it is empty or too large, is not JSON or not UTF-8, has NaN or a number beyond all bounds in it, or is
             nested absurdly deep.
     """
-    if not body or len(body) > LARGEST_RESULT:
+    if not body or len(body) > largest:
         raise NotJson("empty, or too large")
     try:
         text = body.decode("utf-8-sig")

@@ -7,14 +7,18 @@ from typing import Any
 
 import httpx
 
-from app.agents.answer import NoReply, Reply, StepAnswer, lookup_answer, no_answer, step_answer, unclear
+from app.agents.answer import LARGEST_RESULT, NoReply, Reply, StepAnswer, lookup_answer, no_answer, step_answer, unclear
 from app.agents.breaker import CircuitBreaker
 from app.agents.gate import Gate
 from app.agents.http import Borrowed, Transport, attempt
+from app.agents.oauth import Authorized
+from app.agents.questions import Read, outcome_of, unclear_question, without_secrets
 from app.agents.redact import Redactor
-from app.agents.request import Endpoint, Request, render
+from app.agents.request import Endpoint, Request, next_traceparent, render, render_question, request_of
 from app.agents.transport import Connections
 from app.clock import Clock
+from app.errors import Unavailable
+from app.providers.refunds import Answered, Question
 from app.saga import Sending
 from app.saga.compensate import nothing_there
 from app.saga.definition import Lookup
@@ -57,9 +61,9 @@ class Agents:
         self._clock = clock
         self._endpoints = {name: Endpoint(agent) for name, agent in agents.items()}
         self._transports: dict[str, Transport] = {
-            name: Borrowed(transport) if transport else Connections(self._endpoints[name].origin, agent.max_concurrency)
-            for name, agent in agents.items()
+            name: _transport(self._endpoints[name], agent, clock, transport) for name, agent in agents.items()
         }
+        self._timeouts = {name: agent.timeout.total_seconds() for name, agent in agents.items()}
         self._gates = {name: _gate(agent, clock) for name, agent in agents.items()}
 
     def render(self, sending: Sending, document: dict[str, Json], traceparent: str | None) -> Request:
@@ -87,6 +91,19 @@ class Agents:
         The agent's breaker hears of it. The caller holds a slot of the agent's gate. Cancelled, it raises
         CancelledError, and the call's outcome is unknown.
         """
+        return await self._exchange(request, sending, None)
+
+    def render_question(self, agent: str, question: Question, sending: Sending, traceparent: str | None) -> Request:
+        """The request of what a provider wants asked of an agent. Arguments and errors as `render`."""
+        endpoint = self._endpoints.get(agent) or Endpoint(Agent(agent, ""))
+        trace = next_traceparent(traceparent, sending.operation.id)
+        return render_question(endpoint, question, sending.attempt, trace)
+
+    async def ask(self, request: Request, sending: Sending, read: Read) -> Exchange:
+        """As `call`, for what a provider wants asked: the provider reads the answer."""
+        return await self._exchange(request, sending, read)
+
+    async def _exchange(self, request: Request, sending: Sending, read: Read | None) -> Exchange:
         endpoint = self._endpoints.get(request.agent)
         if endpoint is None:
             return _not_configured(request.agent, sending)
@@ -104,12 +121,49 @@ class Agents:
         else:
             gate.failed(now)
         sent_at = now - timedelta(seconds=came.since_sent) if isinstance(came, Reply) or came.sent else None
+        if read is not None:
+            if isinstance(came, Reply):
+                meaning = without_secrets(read(Answered(came.status, came.headers or {}, came.json), answer), endpoint)
+            else:
+                meaning = unclear_question(sending, answer)
+            return Exchange(meaning, response, outcome_of(meaning), sent_at)
         return Exchange(_meaning(sending, came, answer), response, _outcome(sending, answer), sent_at)
+
+    async def inquire(
+        self, agent: str, question: Question, *, wait: float, largest: int = LARGEST_RESULT
+    ) -> Reply | NoReply:
+        """Asks an agent something that changes nothing there, once, through its gate and within its timeout.
+
+        Args:
+            wait: seconds to wait for a slot.
+            largest: bytes of an answer that is read as JSON.
+
+        Raises:
+            SlotUnavailable: its breaker is open, or no slot became free.
+            Unavailable: it is not configured.
+            RequestRefused: the question makes no request.
+        """
+        if agent not in self._endpoints:
+            raise Unavailable(f"not configured: there is no agent named {agent}")
+        gate, request = self._gates[agent], request_of(self._endpoints[agent], question)
+        with await gate.slot(wait):
+            came = await attempt(self._transports[agent], request, self._timeouts[agent], largest)
+        now = self._clock.now()
+        if isinstance(came, Reply) and isinstance(step_answer(came, now, ""), StepDone | StepRejected):
+            gate.answered()
+        else:
+            gate.failed(now)
+        return came
 
     async def aclose(self) -> None:
         """Closes all connections."""
         for transport in self._transports.values():
             await transport.aclose()
+
+
+def _transport(endpoint: Endpoint, agent: Agent, clock: Clock, borrowed: httpx.AsyncBaseTransport | None) -> Transport:
+    transport = Borrowed(borrowed) if borrowed else Connections(endpoint.origin, agent.max_concurrency)
+    return Authorized(transport, endpoint, agent.oauth, agent.timeout, clock) if agent.oauth else transport
 
 
 def _gate(agent: Agent, clock: Clock) -> Gate:
@@ -150,5 +204,5 @@ def _recorded(came: Reply | NoReply, redactor: Redactor) -> dict[str, Any] | Non
 def _not_configured(agent: str, sending: Sending) -> Exchange:
     error = LastError(Outcome.UNAVAILABLE, f"not configured: there is no agent named {agent}")
     answer = StepUnavailable(error, arrived=False)
-    meaning = unclear(answer) if isinstance(sending.call, Lookup) else answer
+    meaning = unclear(answer) if sending.action is Action.LOOKUP else answer
     return Exchange(meaning, None, Outcome.UNAVAILABLE)

@@ -33,6 +33,8 @@ class Coming:
         sent_at: when it was written, by the event loop's clock; None where that is not known.
         status: of the answer, once its headers have come.
         body: what has come of it.
+        largest: bytes of a body that are wanted; of one that goes on, a little more is read.
+        headers: those of the answer, by their names in lower case; None where nobody looks at them.
     """
 
     sent: bool = True
@@ -40,6 +42,15 @@ class Coming:
     status: int | None = None
     retry_after: str | None = None
     body: bytearray = field(default_factory=bytearray)
+    largest: int = LARGEST_RESULT
+    headers: dict[str, str] | None = None
+
+    def clear(self) -> None:
+        """Forgets the answer: the request is sent once more."""
+        self.sent_at = self.status = self.retry_after = None
+        self.body.clear()
+        if self.headers is not None:
+            self.headers.clear()
 
 
 class Connection(asyncio.Protocol):
@@ -133,7 +144,7 @@ class Connection(asyncio.Protocol):
                 return
         if self._whole:
             self._ended()
-        elif self._received > LARGEST_ANSWER:
+        elif self._received > LARGEST_ANSWER + self._coming.largest:
             self._broken(AnswerBroken("the answer is too large"))
 
     def eof_received(self) -> None:
@@ -176,6 +187,8 @@ class Connection(asyncio.Protocol):
         if self._coming.status is not None:  # behind the body; nothing that is said there is for us
             return
         name = name.lower()
+        if self._coming.headers is not None:
+            self._coming.headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         if name == b"content-length":
             self._delimited = True
         elif name == b"transfer-encoding":
@@ -195,6 +208,8 @@ class Connection(asyncio.Protocol):
         self._interim = status < HTTPStatus.OK
         if self._interim:
             self._coming.retry_after = None
+            if self._coming.headers is not None:
+                self._coming.headers.clear()
             self._delimited = False
             return
         self._coming.status = status
@@ -204,7 +219,7 @@ class Connection(asyncio.Protocol):
         """A part of the body has come."""
         if not self._whole:
             self._coming.body += body
-            self._whole = len(self._coming.body) > LARGEST_RESULT
+            self._whole = len(self._coming.body) > self._coming.largest
 
     def on_message_complete(self) -> None:
         """The answer is whole, or it was one that says that another one follows."""

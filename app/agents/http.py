@@ -24,8 +24,13 @@ logger = logging.getLogger(__name__)
 # arrived.
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
+
+class NotSent(Exception):
+    """A transport has a reason of its own not to send a request; it says it in words for the operator."""
+
+
 # What a network does. Anything else is a fault of ours, and worth a trace in the log.
-EXPECTED = (AnswerBroken, OSError, httpx.TransportError)
+EXPECTED = (AnswerBroken, NotSent, OSError, httpx.TransportError)
 
 
 class Transport(Protocol):
@@ -59,9 +64,11 @@ class Borrowed:
         stream = cast("httpx.AsyncByteStream", response.stream)
         try:
             coming.status, coming.retry_after = response.status_code, response.headers.get("Retry-After")
+            if coming.headers is not None:
+                coming.headers.update(response.headers)
             async for chunk in stream:
                 coming.body += chunk
-                if len(coming.body) > LARGEST_RESULT:
+                if len(coming.body) > coming.largest:
                     break
         finally:
             await stream.aclose()
@@ -71,7 +78,9 @@ class Borrowed:
         await self._transport.aclose()
 
 
-async def attempt(transport: Transport, request: Request, seconds: float) -> Reply | NoReply:
+async def attempt(
+    transport: Transport, request: Request, seconds: float, largest: int = LARGEST_RESULT
+) -> Reply | NoReply:
     """Sends a request, once, and reads the answer.
 
     Cancelled, it raises CancelledError and says nothing of the call: it stays open on record until its lease runs out,
@@ -79,8 +88,9 @@ async def attempt(transport: Transport, request: Request, seconds: float) -> Rep
 
     Args:
         seconds: the time for all of it: connecting, sending, and the answer to its end.
+        largest: bytes of a body that is read as JSON.
     """
-    coming = Coming()
+    coming = Coming(largest=largest, headers={} if request.keeps_headers else None)
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -89,12 +99,14 @@ async def attempt(transport: Transport, request: Request, seconds: float) -> Rep
         if not isinstance(error, EXPECTED):
             logger.warning("transport_failed", exc_info=True, extra={"agent": request.agent})
         why = f" within {seconds:g} s" if limit.expired() else f": {_reason(error)}"
+        if isinstance(error, NotSent):
+            return NoReply(f"not sent: {error}", sent=False)
         if not coming.sent:
             return NoReply(f"no connection{why}", sent=False)
         what = "no answer" if coming.status is None else f"answered {coming.status}, but not to its end"
         return NoReply(what + why, True, coming.status, bytes(coming.body), _since(coming))
-    body = bytes(coming.body[: LARGEST_RESULT + 1])
-    return Reply(coming.status or 0, coming.retry_after, body, _since(coming))
+    body = bytes(coming.body[: largest + 1])
+    return Reply(coming.status or 0, coming.retry_after, body, _since(coming), largest, coming.headers)
 
 
 def _since(coming: Coming) -> float:

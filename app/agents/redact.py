@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import takewhile
@@ -24,6 +25,9 @@ CUT = "… [cut]"
 
 # Shorter values of configured headers (`X-Tenant: 7`) are no secrets, and would blot out half of a text.
 SHORTEST_SECRET = 6
+
+# How many access tokens are looked for: the one in use, the one before, of which an answer may still speak, and one more.
+TOKENS = 3
 
 # How deep a body is kept. A webhook may be deeper, and the stack is not endless.
 DEEPEST = 100
@@ -70,10 +74,14 @@ class Redactor:
     """
 
     def __init__(self, headers: Mapping[str, str], secrets: Iterable[str] = ()) -> None:
-        known = {*secrets, *(part for value in headers.values() for part in _parts(value))}
-        known |= {quote(secret, safe="") for secret in known}
-        words = sorted((secret for secret in known if len(secret) >= SHORTEST_SECRET), key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, words))) if words else None
+        self._given = {*secrets, *(part for value in headers.values() for part in _parts(value))}
+        self._learnt: deque[str] = deque(maxlen=TOKENS)
+        self._known = _any_of(self._given)
+
+    def learn(self, secret: str) -> None:
+        """Takes this out too from now on; of those that were learnt, the last ones."""
+        self._learnt.append(secret)
+        self._known = _any_of({*self._given, *self._learnt})
 
     def text(self, text: str) -> str:
         """The text without credentials; a URL too."""
@@ -144,6 +152,12 @@ class Redactor:
         if not _is_secret_name(name) or value is None or isinstance(value, bool):
             return self.json(value, depth)
         return REDACTED
+
+
+def _any_of(secrets: set[str]) -> re.Pattern[str] | None:
+    known = {*secrets, *(quote(secret, safe="") for secret in secrets)}
+    words = sorted((secret for secret in known if len(secret) >= SHORTEST_SECRET), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, words))) if words else None
 
 
 def _beginning(value: Json, room: list[int], depth: int = 0) -> Json:

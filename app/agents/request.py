@@ -11,8 +11,9 @@ from uuid import UUID
 
 from app.agents.document import RequestRefused, body_of, fill
 from app.agents.redact import Redactor
+from app.providers.refunds import Question
 from app.saga import Sending
-from app.saga.definition import LocalCall
+from app.saga.definition import LocalCall, RefundCall
 from app.saga.model import Json
 from app.settings import Agent
 
@@ -61,6 +62,7 @@ class Request:
         path: of the target, with its query.
         headers: what is sent; never on record, never shown.
         content: the bytes that are sent; None where the request has no body.
+        keeps_headers: whether the headers of the answer are looked at.
     """
 
     agent: str
@@ -71,6 +73,7 @@ class Request:
     path: str = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
+    keeps_headers: bool = False
 
     @property
     def recorded(self) -> dict[str, Json]:
@@ -92,7 +95,7 @@ class Endpoint:
         self.origin = Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0))
         self.base = urlunsplit((parts.scheme, host, "", "", ""))
         self.path = parts.path.rstrip("/")
-        self.redactor = Redactor(headers)
+        self.redactor = Redactor(headers, (agent.oauth.client_secret,) if agent.oauth else ())
         self.shown = self.redactor.text(self.base)
         own = {"Host": self.origin.authority, **_OWN_HEADERS}
         self._headers = {name: value for name, value in own.items() if name.lower() not in names} | headers
@@ -117,12 +120,9 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
         TypeError: the call is a local one.
     """
     call = sending.call
-    if isinstance(call, LocalCall):
-        raise TypeError("a local step is run, not sent")
-    path = quote(endpoint.path + fill(call.path, document), safe=_PATH_SIGNS)
-    url = endpoint.base + path
-    if len(url) > LONGEST_URL:
-        raise RequestRefused(f"the path makes no URL: it is longer than {LONGEST_URL} characters")
+    if isinstance(call, LocalCall | RefundCall):
+        raise TypeError("a local step is run, not sent; and what a refund protocol sends its provider says")
+    path = _path(endpoint, fill(call.path, document))
     value, content = (None, None) if call.method == "GET" else body_of(call.body, document)
     headers = endpoint.headers(content=content is not None)
     if sending.key is not None:
@@ -134,11 +134,57 @@ def render(endpoint: Endpoint, sending: Sending, document: dict[str, Json], trac
         method=call.method,
         url=endpoint.shown + endpoint.redactor.text(path),
         body=None if content is None else endpoint.redactor.body(value, content),
-        target=url,
+        target=endpoint.base + path,
         path=path,
         headers=headers,
         content=content,
     )
+
+
+def render_question(endpoint: Endpoint, question: Question, attempt: int, traceparent: str) -> Request:
+    """The request of what a provider wants asked, as a call of an operation.
+
+    Args:
+        traceparent: of this call.
+
+    Raises:
+        RequestRefused: its path makes no URL.
+    """
+    request = request_of(endpoint, question)
+    request.headers["Makegood-Attempt"] = str(attempt)
+    request.headers["traceparent"] = traceparent
+    return request
+
+
+def request_of(endpoint: Endpoint, question: Question) -> Request:
+    """The request of what a provider wants asked. Its headers win over those of the agent.
+
+    Raises:
+        RequestRefused: its path makes no URL.
+    """
+    path = _path(endpoint, question.path)
+    own = {name.lower() for name in question.headers}
+    headers = endpoint.headers(content=question.content is not None)
+    headers = {name: value for name, value in headers.items() if name.lower() not in own} | dict(question.headers)
+    return Request(
+        agent=endpoint.name,
+        method=question.method,
+        url=endpoint.shown + endpoint.redactor.text(path),
+        body=None if question.content is None else endpoint.redactor.body(question.recorded, question.content),
+        target=endpoint.base + path,
+        path=path,
+        headers=headers,
+        content=question.content,
+        keeps_headers=True,
+    )
+
+
+def _path(endpoint: Endpoint, path: str) -> str:
+    """The path of a request, behind that of its agent's base URL. Raises RequestRefused where it makes no URL."""
+    whole = quote(endpoint.path + path, safe=_PATH_SIGNS)
+    if len(endpoint.base) + len(whole) > LONGEST_URL:
+        raise RequestRefused(f"the path makes no URL: it is longer than {LONGEST_URL} characters")
+    return whole
 
 
 def next_traceparent(traceparent: str | None, operation_id: UUID) -> str:

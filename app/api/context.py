@@ -8,6 +8,7 @@ from app.clock import Clock
 from app.control import Control
 from app.db.engine import AsyncEngine
 from app.db.sagas import Sagas
+from app.fetching import Fetching
 from app.intake import Intake
 from app.settings import Settings
 
@@ -17,6 +18,7 @@ class Context:
     """What a request may need.
 
     Args:
+        fetching: for webhooks that cannot be verified without it.
         readiness: raises DatabaseUnavailable or DatabaseBehind while the service cannot do its work.
         stopping: set when the service is told to stop; requests that wait are answered then.
     """
@@ -27,5 +29,6 @@ class Context:
     sagas: Sagas
     intake: Intake
     control: Control
+    fetching: Fetching
     readiness: Callable[[], Awaitable[None]]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

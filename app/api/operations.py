@@ -46,9 +46,13 @@ def operation_filter(wanted: OperationFilters) -> OperationFilter:
     )
 
 
-async def shown(context: Context, operation: Operation) -> dict[str, object]:
-    """An operation as it goes out."""
-    return wire.operation(await context.sagas.get(operation.saga_hash), operation)
+async def shown(context: Context, *operations: Operation) -> list[dict[str, object]]:
+    """Operations as they go out."""
+    told = await reads.refunds_told(context.engine, [operation.id for operation in operations])
+    return [
+        wire.operation(await context.sagas.get(operation.saga_hash), operation, told.get(operation.id, ()))
+        for operation in operations
+    ]
 
 
 async def found(context: Context, id_: UUID) -> Operation:
@@ -76,7 +80,7 @@ async def operations(request: Request, key: Reader, wanted: OperationsWanted) ->
     limit = min(wanted.limit, MOST_ITEMS)
     rows = await reads.operations(context.engine, operation_filter(wanted), limit + 1, after)
     more = cursor.encode(rows[limit - 1].created_at, rows[limit - 1].id, filters) if len(rows) > limit else None
-    return wire.respond(wire.page([await shown(context, row) for row in rows[:limit]], more))
+    return wire.respond(wire.page(await shown(context, *rows[:limit]), more))
 
 
 @router.get(
@@ -116,7 +120,7 @@ async def operation(request: Request, key: Reader, id: Id) -> Response:
     headers["ETag"] = wire.etag(row.revision)
     if known and none_match(known, row.revision):
         return Response(None, 304, headers)
-    return wire.respond(await shown(context, row), headers=headers)
+    return wire.respond((await shown(context, row))[0], headers=headers)
 
 
 @router.get(

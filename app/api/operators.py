@@ -1,5 +1,6 @@
 """What operators may ask for: retry, cancel, resolve; of one operation, or of all that a query names."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,12 @@ from app.api.openapi import IDEMPOTENCY_KEY, IF_MATCH, asks, problems
 from app.api.operations import Id, known_id, operation_filter, shown
 from app.api.queries import Filters, no_parameters
 from app.api.revisions import match
+from app.db import reads
 from app.db.operator_requests import OperatorReceipt
 from app.errors import InvalidRequest
 from app.saga.definition import Saga
 from app.saga.model import Json, Operation, Status
+from app.saga.refund_facts import KnownRefund
 from app.saga.signals import CancelRequested, Resolved, RetryRequested, Signal, StepResolved
 from app.settings import ApiKey
 
@@ -36,21 +39,22 @@ async def _act(request: Request, key: ApiKey, id_text: str, said: Any, signal: S
     seen = request.headers.getlist("if-match")
 
     async def work(call: Call | None) -> tuple[int, Json]:
+        told = await reads.refunds_told(context.engine, [id_]) if call else {}
         operation = await context.control.act(
             id_,
             signal,
             actor=key.name,
             note=note,
             if_match=(lambda revision: match(seen, revision)) if seen else None,
-            answer=partial(_receipt, call) if call else None,
+            answer=partial(_receipt, call, told.get(id_, ())) if call else None,
         )
-        return 200, await shown(context, operation)
+        return 200, (await shown(context, operation))[0]
 
     return await once(context.control.requests, request, key, said, work)
 
 
-def _receipt(call: Call, saga: Saga, after: Operation) -> OperatorReceipt:
-    return call.receipt(200, wire.operation(saga, after))
+def _receipt(call: Call, told: Sequence[KnownRefund], saga: Saga, after: Operation) -> OperatorReceipt:
+    return call.receipt(200, wire.operation(saga, after, told))
 
 
 async def _act_on_all(

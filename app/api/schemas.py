@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from app.db.tables import EventStatus
 from app.saga.model import Action, HeldReason, Outcome, Phase, Reason, Status, StepStatus
+from app.saga.refund_facts import RefundStanding
 
 # No text column of PostgreSQL holds a NUL.
 NO_NUL = r"^[^\x00]*$"
@@ -48,6 +49,15 @@ class Step(Shown):
     result: AnyJson
 
 
+class ExternalRefund(Shown):
+    """What others gave back of the payment, as its provider has told: a refund in its dashboard, or a dispute."""
+
+    id: str = Field(description="The provider's.")
+    amount: int = Field(description="In minor units of the currency.")
+    status: RefundStanding
+    at: datetime
+
+
 class Operation(Shown):
     """One payment on its way to be made good."""
 
@@ -74,6 +84,7 @@ class Operation(Shown):
     last_error: LastError | None
     why: str = Field(description="Why it stands where it stands, and what happens next.")
     steps: list[Step]
+    external_refunds: list[ExternalRefund]
     allowed_actions: list[Literal["retry", "cancel", "resolve"]] = Field(description="What an operator may do now.")
     created_at: datetime
     updated_at: datetime

@@ -12,6 +12,7 @@ from app.db.stats import Stats
 from app.saga import allowed_actions
 from app.saga.definition import Saga
 from app.saga.model import Json, Operation
+from app.saga.refund_facts import KnownRefund, is_ours
 from app.saga.why import why
 
 
@@ -63,11 +64,12 @@ def pointing(body: Mapping[str, Json]) -> dict[str, str]:
     return headers
 
 
-def operation(saga: Saga, operation: Operation) -> dict[str, Json]:
+def operation(saga: Saga, operation: Operation, told: Iterable[KnownRefund] = ()) -> dict[str, Json]:
     """An operation, with why it stands where it stands and what an operator may do now.
 
     Args:
         saga: the one the operation began with.
+        told: what its payment's provider has told of refunds by itself.
     """
     error = operation.last_error
     return {
@@ -94,11 +96,16 @@ def operation(saga: Saga, operation: Operation) -> dict[str, Json]:
         "last_error": error and {"kind": error.kind, "status": error.status, "detail": error.detail},
         "why": why(saga, operation),
         "steps": [{"name": step.name, "status": step.status, "result": step.result} for step in operation.steps],
+        "external_refunds": [_refund(each) for each in told if not is_ours(saga.steps[0].undo, operation, each)],
         "allowed_actions": list(allowed_actions(operation)),
         "created_at": time(operation.created_at),
         "updated_at": time(operation.updated_at),
         "finished_at": time(operation.finished_at),
     }
+
+
+def _refund(refund: KnownRefund) -> dict[str, Json]:
+    return {"id": refund.id, "amount": refund.amount, "status": refund.standing, "at": time(refund.at)}
 
 
 def attempt(row: Attempt) -> dict[str, Json]:

@@ -13,6 +13,7 @@ import typer
 from app.cli import configuration, keys, operations, service, webhooks
 from app.cli.demo import demo
 from app.cli.output import say
+from app.cli.reconciliation import reconcile
 from app.cli.status import ExitStatus, Refused, of_error
 from app.errors import ConfigurationError, MakegoodError
 
@@ -29,6 +30,7 @@ app.command()(configuration.check)
 app.add_typer(keys.app, name="key")
 app.add_typer(webhooks.app, name="webhook")
 app.add_typer(operations.app, name="operations")
+app.command()(reconcile)
 app.command()(demo)
 app.command()(service.openapi)
 

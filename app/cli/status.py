@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 from app.errors import (
+    AgentError,
     ConfigurationError,
     DatabaseError,
     IdempotencyKeyInUse,
@@ -38,6 +39,7 @@ _OF_ERROR: tuple[tuple[type[MakegoodError], ExitStatus], ...] = (
     (IdempotencyKeyReused, ExitStatus.CONFLICT),
     (IdempotencyKeyInUse, ExitStatus.CONFLICT),
     (DatabaseError, ExitStatus.UNAVAILABLE),
+    (AgentError, ExitStatus.UNAVAILABLE),
 )
 
 _OF_ANSWER = {

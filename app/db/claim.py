@@ -44,7 +44,15 @@ SELECT o.*, h.from_status
  WHERE o.bucket = $1 AND o.status = 'processing' AND o.locked_by = $2 AND o.transition = $3 AND h.transition = $3
 """
 
-PAYLOADS = "SELECT id, payload FROM events WHERE bucket = $1 AND id = ANY($2::uuid[])"
+# Whether refunds were told of is asked when the operation is on disk: what is told later finds it there. The limit keeps
+# the planner from reading all refunds of the bucket at once.
+PAYLOADS = """
+SELECT id, payload,
+       (SELECT true FROM external_refunds AS r
+         WHERE r.bucket = $1 AND r.operation_id = e.operation_id LIMIT 1) AS refunds_told
+  FROM events AS e
+ WHERE e.bucket = $1 AND e.id = ANY($2::uuid[])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +69,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An operation that is ours until the lease ends. `event` is the raw body of the webhook that made it."""
+    """An operation that is ours until the lease ends.
+
+    Args:
+        event: the raw body of the webhook that made it.
+        refunds_told: whether its payment's provider has told of refunds.
+    """
 
     operation: Operation
     from_status: Status
     event: bytes | None
+    refunds_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +150,18 @@ async def _with_events(
 ) -> list[Claimed | Unreadable]:
     """The operations of rows with the events that made them, oldest first."""
     payloads = await connection.fetch(PAYLOADS, bucket, [row["event_id"] for row, _ in rows])
-    payload_of = {row["id"]: row["payload"] for row in payloads}
+    event_of = {row["id"]: row for row in payloads}
     ordered = sorted(rows, key=lambda pair: pair[0]["created_at"])
-    return [_claimed(row, from_status, payload_of.get(row["event_id"])) for row, from_status in ordered]
+    return [_claimed(row, from_status, event_of.get(row["event_id"])) for row, from_status in ordered]
 
 
-def _claimed(row: asyncpg.Record, from_status: Status, event: bytes | None) -> Claimed | Unreadable:
+def _claimed(row: asyncpg.Record, from_status: Status, event: asyncpg.Record | None) -> Claimed | Unreadable:
     operation = readable(row)
     if operation is None:
         return Unreadable(row["id"], Phase(row["phase"]), from_status, row["revision"])
-    return Claimed(operation, from_status, event)
+    if event is None:
+        return Claimed(operation, from_status, None)
+    return Claimed(operation, from_status, event["payload"], refunds_told=bool(event["refunds_told"]))
 
 
 def _entry(wanted: Claim, found: Claimed | Unreadable) -> HistoryEntry:

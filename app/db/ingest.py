@@ -15,6 +15,7 @@ import asyncpg
 
 from app.db.journal import HistoryEntry, add_history, claim_entry, open_attempts, written
 from app.db.operations import Begun
+from app.db.refunds import Told, add_told
 from app.db.rows import steps_json
 from app.db.tables import EventStatus
 from app.saga.model import Operation
@@ -75,6 +76,7 @@ class Arrival:
         status: IGNORED or UNPROCESSABLE; for a payment ACCEPTED, which the database may make DUPLICATE or CONFLICT.
         operation: what a payment makes if it is new.
         transition: the id under which the operation's creation is in the history.
+        refunds: what it tells of refunds.
         start: its first call, where that goes out as soon as it is stored; None where it has to be claimed.
     """
 
@@ -91,6 +93,7 @@ class Arrival:
     operation: Operation | None
     transition: UUID
     deliveries: int = 1
+    refunds: tuple[Told, ...] = ()
     start: Start | None = None
 
 
@@ -114,6 +117,9 @@ async def store(
     known = await _known(connection, bucket, set(candidates) - made)
     found = [_found(arrival, candidates, made, known) for arrival in arrivals]
     await _add_events(connection, bucket, arrivals, found)
+    told = [refund for arrival in arrivals for refund in arrival.refunds]
+    if told:
+        await add_told(connection, told)
     return found
 
 

@@ -35,7 +35,7 @@ RETURNING o.id
 RECORD = """
 UPDATE operations AS o
    SET phase = t.phase, status = t.status, reason = t.reason, held_reason = t.held_reason, step = t.step,
-       action = t.action, attempt = t.attempt, revision = t.revision + 1, next_run_at = t.next_run_at,
+       action = t.action, attempt = t.attempt, revision = t.revision + 1, lease = t.next_lease, next_run_at = t.next_run_at,
        complete_by = t.complete_by, locked_by = t.locked_by,
        leased_until = CASE WHEN t.status = 'processing' THEN o.leased_until END,
        deadline = t.deadline, cancel_requested_at = t.cancel_requested_at, last_error = t.last_error::json,
@@ -43,10 +43,10 @@ UPDATE operations AS o
   FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
               $11::int[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::timestamptz[], $16::timestamptz[],
               $17::text[], $18::text[], $19::uuid[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[],
-              $23::timestamptz[])
+              $23::timestamptz[], $24::int[])
        AS t(id, revision, lease, phase, status, reason, held_reason, step, action, attempt, next_run_at, complete_by,
             locked_by, deadline, cancel_requested_at, last_error, steps, transition, at, finished_at, expired_before,
-            last_run_at)
+            last_run_at, next_lease)
  WHERE o.bucket = $1 AND o.id = ANY ($2) AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
    AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
    AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
@@ -163,6 +163,7 @@ async def record(connection: asyncpg.Connection, bucket: int, changes: Sequence[
         [operation.finished_at for operation in after],
         [change.expired_before for change in changes],
         [operation.last_run_at for operation in after],
+        [operation.lease for operation in after],
     )
     return {row["id"] for row in rows}
 

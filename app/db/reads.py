@@ -18,10 +18,12 @@ from sqlalchemy.sql import ColumnElement, Select
 from sqlmodel import col
 
 from app.db.engine import AsyncEngine, translated
+from app.db.refunds import told_of
 from app.db.rows import OPERATION_COLUMNS, bucket_of, operation_of
 from app.db.schema import buckets
 from app.db.tables import AttemptRow, EventRow, EventStatus, HistoryRow, OperationRow
 from app.saga.model import Action, Json, Operation, Outcome, Phase, Status
+from app.saga.refund_facts import KnownRefund
 
 # The sort key of the last item of a page: when it was made (an event: received), and its id.
 Cursor = tuple[datetime, UUID]
@@ -212,6 +214,12 @@ async def event_row(engine: AsyncEngine, id_: UUID) -> EventRow | None:
     """The event of that id as it is stored, its raw body included, or None."""
     rows = await _rows(engine, select(EventRow).where(*await _this_event(engine, id_)))
     return EventRow(**rows[0]) if rows else None
+
+
+async def refunds_told(engine: AsyncEngine, ids: Collection[UUID]) -> dict[UUID, tuple[KnownRefund, ...]]:
+    """What providers have told of the refunds of operations, by id; in one statement however many they are."""
+    dealt = await buckets(engine)
+    return await told_of(engine, [(bucket_of(id_, dealt), id_) for id_ in ids]) if ids else {}
 
 
 async def _this_event(engine: AsyncEngine, id_: UUID) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

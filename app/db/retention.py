@@ -31,6 +31,7 @@ SELECT id
 STRIP = (
     text("DELETE FROM attempts WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
     text("DELETE FROM history WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
+    text("DELETE FROM external_refunds WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
     text(
         "UPDATE events SET payload = NULL WHERE bucket = :bucket AND operation_id = ANY(:ids) AND status = 'accepted'"
     ),

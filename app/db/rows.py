@@ -6,12 +6,13 @@ already. Both come through here. The JSON is the standard library's: it alone ke
 
 import json
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from app.saga.model import (
+    NO_REFUND,
     NO_SENDINGS,
     Action,
     HeldReason,
@@ -21,6 +22,7 @@ from app.saga.model import (
     Outcome,
     Phase,
     Reason,
+    RefundState,
     Sendings,
     Status,
     StepState,
@@ -35,7 +37,6 @@ OPERATION_COLUMNS = tuple(field.name for field in fields(Operation))
 
 # The flags of a step that are written only where they are set.
 STEP_FLAGS = ("did", "absent", "settled")
-SENDINGS_FIELDS = tuple(field.name for field in fields(Sendings))
 
 
 class Row(Protocol):
@@ -125,17 +126,19 @@ def _step_value(step: StepState) -> dict[str, Json]:
     for flag in STEP_FLAGS:
         if getattr(step, flag):
             value[flag] = True
-    if step.do != NO_SENDINGS:
+    # Most are the very value that stands for none: comparing field by field would cost more than all else here.
+    if step.do is not NO_SENDINGS and step.do != NO_SENDINGS:
         value["do"] = _sendings_value(step.do)
-    if step.undo != NO_SENDINGS:
+    if step.undo is not NO_SENDINGS and step.undo != NO_SENDINGS:
         value["undo"] = _sendings_value(step.undo)
+    if step.refund != NO_REFUND:
+        value["refund"] = {name: part for name, part in asdict(step.refund).items() if part}
     return value
 
 
 def _sendings_value(sendings: Sendings) -> dict[str, Json]:
     value: dict[str, Json] = {}
-    for field in SENDINGS_FIELDS:
-        part = getattr(sendings, field)
+    for field, part in vars(sendings).items():
         if part:
             value[field] = part.isoformat() if isinstance(part, datetime) else part
     return value
@@ -151,7 +154,14 @@ def _step_state(value: dict[str, Any]) -> StepState:
         settled=value.get("settled", False),
         do=_sendings(value.get("do")),
         undo=_sendings(value.get("undo")),
+        refund=_refund(value.get("refund")),
     )
+
+
+def _refund(value: dict[str, Any] | None) -> RefundState:
+    if value is None:
+        return NO_REFUND
+    return RefundState(**{**value, "former": tuple(value.get("former", ()))})
 
 
 def _sendings(value: dict[str, Any] | None) -> Sendings:

@@ -4,7 +4,7 @@ How the rows of one payment hang together:
 
     events (what was delivered) ── operation_id ──> operations (one a payment) <── attempts (each call out)
                                                               │            <── history (each change)
-                                                              └── saga_hash ──> sagas (the definition it began with)
+                     external_refunds (what others gave back) ┘└── saga_hash ──> sagas (the definition it began with)
 
 Every table that belongs to an operation leads its primary key with `bucket`, so that all rows of one operation sit on
 one node of a distributed PostgreSQL; on one server there is one bucket. JSON is kept in `json`, not `jsonb`: it is
@@ -45,7 +45,7 @@ class EventStatus(StrEnum):
     CONFLICT = "conflict"
 
 
-def _words(kind: type[StrEnum], name: str) -> Enum:
+def words(kind: type[StrEnum], name: str) -> Enum:
     """A text column that takes the words of one StrEnum alone."""
     return Enum(
         kind,
@@ -145,12 +145,12 @@ class OperationRow(SQLModel, table=True):
     saga: str = Field(sa_type=Text)
     saga_hash: str = Field(sa_type=Text)
     event_id: UUID
-    phase: Phase = Field(sa_type=_words(Phase, "operations_phase"))
-    status: Status = Field(sa_type=_words(Status, "operations_status"))
-    reason: Reason | None = Field(sa_type=_words(Reason, "operations_reason"))
-    held_reason: HeldReason | None = Field(sa_type=_words(HeldReason, "operations_held_reason"))
+    phase: Phase = Field(sa_type=words(Phase, "operations_phase"))
+    status: Status = Field(sa_type=words(Status, "operations_status"))
+    reason: Reason | None = Field(sa_type=words(Reason, "operations_reason"))
+    held_reason: HeldReason | None = Field(sa_type=words(HeldReason, "operations_held_reason"))
     step: str = Field(sa_type=Text)
-    action: Action = Field(sa_type=_words(Action, "operations_action"))
+    action: Action = Field(sa_type=words(Action, "operations_action"))
     attempt: int = Field(sa_type=Integer)
     revision: int = Field(sa_type=Integer)
     lease: int = Field(sa_type=Integer)
@@ -208,7 +208,7 @@ class EventRow(SQLModel, table=True):
     external_id: str | None = Field(sa_type=Text)
     event_type: str | None = Field(sa_type=Text)
     deliveries: int = Field(sa_type=Integer)
-    status: EventStatus = Field(sa_type=_words(EventStatus, "events_status"))
+    status: EventStatus = Field(sa_type=words(EventStatus, "events_status"))
     detail: str | None = Field(sa_type=Text)
     operation_id: UUID | None
     received_at: datetime = Field(sa_type=TIME)
@@ -233,13 +233,13 @@ class AttemptRow(SQLModel, table=True):
     operation_id: UUID = Field(primary_key=True)
     lease: int = Field(primary_key=True, sa_type=Integer)
     step: str = Field(sa_type=Text)
-    action: Action = Field(sa_type=_words(Action, "attempts_action"))
+    action: Action = Field(sa_type=words(Action, "attempts_action"))
     attempt: int = Field(sa_type=Integer)
     idempotency_key: str | None = Field(sa_type=Text)
     worker: str = Field(sa_type=Text)
     request: Any = Field(sa_type=JSON, nullable=False)
     response: Any = Field(sa_type=JSON, nullable=True)
-    outcome: Outcome | None = Field(sa_type=_words(Outcome, "attempts_outcome"))
+    outcome: Outcome | None = Field(sa_type=words(Outcome, "attempts_outcome"))
     started_at: datetime = Field(sa_type=TIME)
     finished_at: datetime | None = Field(sa_type=TIME)
 
@@ -260,10 +260,10 @@ class HistoryRow(SQLModel, table=True):
     operation_id: UUID = Field(primary_key=True)
     revision: int = Field(primary_key=True, sa_type=Integer)
     transition: UUID
-    from_phase: Phase | None = Field(sa_type=_words(Phase, "history_from_phase"))
-    from_status: Status | None = Field(sa_type=_words(Status, "history_from_status"))
-    to_phase: Phase = Field(sa_type=_words(Phase, "history_to_phase"))
-    to_status: Status = Field(sa_type=_words(Status, "history_to_status"))
+    from_phase: Phase | None = Field(sa_type=words(Phase, "history_from_phase"))
+    from_status: Status | None = Field(sa_type=words(Status, "history_from_status"))
+    to_phase: Phase = Field(sa_type=words(Phase, "history_to_phase"))
+    to_status: Status = Field(sa_type=words(Status, "history_to_status"))
     cause: str = Field(sa_type=Text)
     actor: str = Field(sa_type=Text)
     at: datetime = Field(sa_type=TIME)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from app.providers.protocol import Delivery, Provider, Signed
+from app.providers.protocol import Address, Delivery, Provider, Signed, Verified
 
-__all__ = ["Delivery", "Provider", "Signed", "known", "names", "provider"]
+__all__ = ["Address", "Delivery", "Provider", "Signed", "Verified", "known", "names", "provider"]
 
 
 @cache

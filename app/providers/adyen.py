@@ -7,6 +7,9 @@ must be the configured one, and why a payment with a colon in any of the fields 
 
 A body may hold several items. One that is forged refuses all of them. Adyen wants `[accepted]` for an answer, and while
 it does not get one it sends nothing that comes after.
+
+A refund is asked for by `POST /v72/payments/{id}/refunds` and no more than received; an event tells what became of it.
+There is no call that lists refunds or payments.
 """
 
 import base64
@@ -16,19 +19,51 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
-from app.errors import MalformedBody, SignatureInvalid
+from app.errors import MalformedBody, Rejected, SignatureInvalid
 from app.providers import mac
+from app.providers.amounts import inward, outward
+from app.providers.ids import key_in, name_at, segment
 from app.providers.json_body import decode
+from app.providers.pieces import is_server_error, items, moment, piece, refused, succeeded, text
 from app.providers.protocol import Delivery, Provider, Signed
+from app.providers.refunds import (
+    Answered,
+    Question,
+    Refund,
+    RefundNews,
+    Refunds,
+    RefundStatus,
+    Refusal,
+    Verdict,
+    Wanted,
+)
 from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Options, Source
 
 _KEY = re.compile(r"[0-9A-Fa-f]{64}")
 _ITEM = "notificationItems[0].NotificationRequestItem"
+_EXPONENTS: Mapping[str, int] = MappingProxyType({"CLP": 2, "CVE": 0, "IDR": 0, "ISK": 2})
+
+# What an event says of a refund or a dispute, where it has success; without, what it tells of was not done.
+_TOLD = MappingProxyType(
+    {
+        "REFUND": RefundStatus.SUCCEEDED,
+        "CANCEL_OR_REFUND": RefundStatus.SUCCEEDED,
+        "CANCELLATION": RefundStatus.SUCCEEDED,  # of an authorisation: the money is never taken
+        "REFUND_FAILED": RefundStatus.FAILED,
+        "REFUNDED_REVERSED": RefundStatus.FAILED,
+        "NOTIFICATION_OF_CHARGEBACK": RefundStatus.DISPUTED,
+        "CHARGEBACK": RefundStatus.DISPUTED,
+        "SECOND_CHARGEBACK": RefundStatus.DISPUTED,  # after one that was reversed
+        "CHARGEBACK_REVERSED": RefundStatus.FAILED,
+    }
+)
+_SECOND = "SECOND_CHARGEBACK"  # has the id of the first, which is over for good
+_IN_PROGRESS = "704"  # the errorCode of a key whose first request still runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +76,40 @@ class AdyenOptions(Options):
         """A name that none can have."""
         if not self.merchant_account or ":" in self.merchant_account:
             yield "merchant_account", "must be the code of the merchant account"
+
+
+class _AdyenRefunds(Refunds):
+    """Adyen's refunds. The account is the payment's, whose event was checked to be of the configured one."""
+
+    key_lifetime: ClassVar[timedelta] = timedelta(days=6)  # of at least seven
+
+    def give(self, wanted: Wanted) -> Question:
+        """The wish. Raises Rejected where the event tells no account, or Adyen has no such amount."""
+        account = text(_only_item(wanted.event), "merchantAccountCode")
+        if account is None:
+            raise Rejected("the event of the payment does not tell its merchant account")
+        value = outward(wanted.amount, wanted.currency, _EXPONENTS)
+        body = {
+            "merchantAccount": account,
+            "amount": {"value": value, "currency": wanted.currency},
+            "reference": wanted.key,
+        }
+        headers = {"Content-Type": "application/json", "Idempotency-Key": wanted.key}
+        path = f"/v72/payments/{segment(wanted.payment_id)}/refunds"
+        return Question("POST", path, headers, json.dumps(body).encode(), body)
+
+    def given(self, wanted: Wanted, answered: Answered) -> Refund | Refusal | None:
+        """A refund that has been received, or a refusal that the table for all agents would read wrongly."""
+        if succeeded(answered):
+            refund_id = name_at(answered.json, "pspReference")
+            if refund_id is None or text(answered.json, "status") != "received":
+                return None
+            return Refund(refund_id, wanted.amount, wanted.currency, RefundStatus.PENDING, wanted.key)
+        code, said = text(answered.json, "errorCode"), text(answered.json, "message")
+        transient = is_server_error(answered) or answered.headers.get("transient-error") == "true"
+        if code == _IN_PROGRESS or transient:
+            return refused(Verdict.UNKNOWN, answered, code, said)
+        return None
 
 
 class _Adyen(Provider):
@@ -60,8 +129,9 @@ class _Adyen(Provider):
     event_id = f"{_ITEM}.[pspReference, eventCode, to_string(success)] | join('.', @)"
     received = "to_string(success) == 'true'"
     mode = "live"
-    exponents: ClassVar[Mapping[str, int]] = MappingProxyType({"CLP": 2, "CVE": 0, "IDR": 0, "ISK": 2})
+    exponents: ClassVar[Mapping[str, int]] = _EXPONENTS
     acknowledgement = "[accepted]"
+    refunds: ClassVar[Refunds | None] = _AdyenRefunds()
 
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a key, or None."""
@@ -110,6 +180,29 @@ class _Adyen(Provider):
         if any(":" in field for field in _signed_fields(facts)):
             return "a signed field has a colon, which may have been moved there: the signature does not tell"
         return None
+
+    def refund_news(self, source: Source, event: Json) -> Sequence[RefundNews]:  # noqa: ARG002 - the same for all
+        """What an item tells of a refund or a dispute. Where a colon may have been moved, nothing is believed."""
+        item = _only_item(event)
+        status = _TOLD.get(text(item, "eventCode") or "")
+        if status is None or self.doubt(item) is not None:
+            return ()
+        if _text(piece(item, "success")) != "true":
+            status = RefundStatus.FAILED
+        payment_id, refund_id = name_at(item, "originalReference"), name_at(item, "pspReference")
+        money = inward(piece(item, "amount", "value"), piece(item, "amount", "currency"), _EXPONENTS)
+        if payment_id is None or refund_id is None or money is None:
+            return ()
+        if text(item, "eventCode") == _SECOND:
+            refund_id = f"{refund_id}.second"
+        key = key_in(piece(item, "merchantReference"))
+        return (RefundNews(payment_id, Refund(refund_id, *money, status, key, moment(piece(item, "eventDate")))),)
+
+
+def _only_item(event: Json) -> Json:
+    """The item of a message, which has one."""
+    wrapped = items(event, "notificationItems")
+    return piece(wrapped[0], "NotificationRequestItem") if len(wrapped) == 1 else None
 
 
 def _items(envelope: Json) -> list[dict[str, Any]]:

@@ -46,42 +46,46 @@ def decode(body: bytes) -> Decoded:
         raise MalformedBody(f"the body is not UTF-8 at byte {wrong.start + 1}") from None
     if _is_too_deep(body):
         raise MalformedBody(f"the body is nested more than {DEEPEST} deep")
-    decoder = _Decoder()
     try:
-        value = decoder.decode(text)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as wrong:
         raise MalformedBody(f"the body is not JSON: {wrong.msg} at line {wrong.lineno}, column {wrong.colno}") from None
-    return Decoded(value, decoder.fault)
 
 
 class _Decoder:
-    """One reading, which remembers the first fault that is none of JSON's."""
+    """Reads one text after the other, each at a stretch, and remembers its first fault that is none of JSON's.
+
+    Made once, as json.loads makes a decoder for every call that asks for anything special.
+    """
 
     def __init__(self) -> None:
-        self.fault: str | None = None
+        self._fault: str | None = None
+        hooks: dict[str, Any] = {
+            "object_pairs_hook": self._object,
+            "parse_constant": _refuse_constant,
+            "parse_float": self._number,
+        }
+        self._usual = json.JSONDecoder(**hooks)
+        self._of_long_integers = json.JSONDecoder(**hooks, parse_int=self._integer)
 
-    def decode(self, text: str) -> Json:
+    def decode(self, text: str) -> Decoded:
+        """The value of a text. Raises JSONDecodeError where it is none."""
+        if text.startswith("\ufeff"):  # JSON has none, and json.loads would say the same
+            raise json.JSONDecodeError("Unexpected UTF-8 BOM", text, 0)
+        self._fault = None
         try:
-            return self._decode(text)
+            value = self._usual.decode(text)
         except json.JSONDecodeError:
             raise
         except ValueError:  # an integer of too many digits; read again, looking at each
-            self.fault = None
-            return self._decode(text, parse_int=self._integer)
-
-    def _decode(self, text: str, **options: Any) -> Json:
-        return json.loads(
-            text,
-            object_pairs_hook=self._object,
-            parse_constant=_refuse_constant,
-            parse_float=self._number,
-            **options,
-        )
+            self._fault = None
+            value = self._of_long_integers.decode(text)
+        return Decoded(value, self._fault)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
-        if len(found) != len(pairs) and self.fault is None:
-            self.fault = f'the key "{legible(_twice(pairs), 80)}" comes twice in one object'
+        if len(found) != len(pairs) and self._fault is None:
+            self._fault = f'the key "{legible(_twice(pairs), 80)}" comes twice in one object'
         return found
 
     def _number(self, text: str) -> float | str:
@@ -92,7 +96,7 @@ class _Decoder:
         return int(text) if len(text) <= MOST_DIGITS else self._out_of_range(text)
 
     def _out_of_range(self, text: str) -> str:
-        self.fault = self.fault or "it holds a number that is out of range"
+        self._fault = self._fault or "it holds a number that is out of range"
         return text
 
 
@@ -123,3 +127,6 @@ def _is_too_deep(body: bytes) -> bool:
         elif first in b"]}":
             depth -= 1
     return False
+
+
+_DECODER = _Decoder()

@@ -7,7 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar
 
-from app.providers.refunds import Payments, RefundNews, Refunds
+from app.providers.refunds import Payments, Question, RefundNews, Refunds
 from app.saga.model import Json
 from app.settings import Fields, Options, Source
 
@@ -30,6 +30,29 @@ class Signed:
     """A webhook as its provider would send it. `body` differs from what was to be signed where it holds the signature."""
 
     headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What is to be read at a URL of the provider's own, with no credentials and no redirects, and kept once it has proved good.
+
+    Args:
+        url: on a host that the provider knows for its own, whatever a header said.
+    """
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A webhook that was found true with what was fetched for it.
+
+    Args:
+        body: what is read and stored: the webhook's own, or what its provider answered about it.
+    """
+
+    delivery: Delivery
     body: bytes
 
 
@@ -84,6 +107,37 @@ class Provider(ABC):
             SignatureInvalid: with what is wrong with it, whatever the headers hold.
             MalformedBody: the signature is in the body, and that is not JSON.
         """
+
+    def wanted(
+        self,
+        source: Source,  # noqa: ARG002 - most want nothing
+        headers: Mapping[str, str],  # noqa: ARG002
+        body: bytes,  # noqa: ARG002
+        now: datetime,  # noqa: ARG002
+    ) -> Address | Question | None:
+        """What must be fetched before a webhook can be verified; None: nothing, and `verify` is asked.
+
+        A question goes to the `api` agent of the source. Where that knows nothing of it (404), there was nothing to hear;
+        who sent it is not told so, as nobody knows who he is: every such webhook has the same answer.
+
+        Raises:
+            SignatureInvalid: what it names is not the provider's, or no source can be asked.
+        """
+        return None
+
+    def verify_with(
+        self, source: Source, headers: Mapping[str, str], body: bytes, now: datetime, fetched: bytes
+    ) -> Verified:
+        """As `verify`, with what `wanted` had wanted.
+
+        Args:
+            fetched: the body of the answer.
+
+        Raises:
+            SignatureInvalid, MalformedBody: as for `verify`.
+        """
+        del fetched  # who wants something says what it is for
+        return Verified(self.verify(source, headers, body, now), body)
 
     @abstractmethod
     def sign(self, source: Source, body: bytes, now: datetime, delivery_id: str) -> Signed:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -13,6 +13,7 @@ from app.providers import Delivery, Provider, provider
 from app.providers.currencies import EXPONENTS
 from app.providers.json_body import decode
 from app.providers.pieces import moment
+from app.providers.refunds import RefundNews
 from app.providers.text import id_fault, legible, storable
 from app.saga.model import Json
 from app.saga.money import MAXIMUM_AMOUNT, minor_units, rescaled
@@ -87,6 +88,45 @@ def read(source: Source, delivery: Delivery, body: bytes) -> Reading:
     if doubt is not None:
         return Unreadable(doubt, legible(event_type), delivery_id)
     return _read_payment(source, event, facts, legible(event_type), delivery_id)
+
+
+def tells_of_refunds(source: Source) -> bool:
+    """Whether events of the source may tell of refunds."""
+    return type(provider(source.provider)).refund_news is not Provider.refund_news
+
+
+def hints(source: Source, body: bytes) -> tuple[str | None, datetime | None]:
+    """The payment's id and time in a body that cannot be read otherwise, where they are told. Raises MalformedBody."""
+    event, teller = decode(body).value, provider(source.provider)
+    facts = event if teller.facts is None else _value(event, teller.facts)
+    payment_id = _id(facts, "payment_id", source.fields.payment_id, [])
+    return payment_id, moment(_value(facts, source.fields.occurred_at))
+
+
+def refund_news(source: Source, body: bytes) -> Sequence[RefundNews]:
+    """What a verified body tells of refunds; what cannot be one is left out. Raises MalformedBody where it is not JSON.
+
+    A provider that never tells of any is not asked.
+    """
+    if not tells_of_refunds(source):
+        return ()
+    teller = provider(source.provider)
+    decoded = decode(body)
+    if decoded.fault is not None or not isinstance(decoded.value, dict):
+        return ()
+    if not _is_of(source.mode, decoded.value, teller):
+        return ()
+    return [news for news in teller.refund_news(source, decoded.value) if _can_be_kept(news)]
+
+
+def _can_be_kept(news: RefundNews) -> bool:
+    refund = news.refund
+    texts = [text for text in (news.payment_id, refund.id, refund.key) if text is not None]
+    return (
+        all(id_fault(text) is None for text in texts)
+        and 1 <= refund.amount <= MAXIMUM_AMOUNT
+        and refund.currency in EXPONENTS
+    )
 
 
 def _delivery_id(event: Json, expression: str | None) -> str | None:

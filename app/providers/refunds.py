@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from app.saga.model import Json
+from app.saga.refund_facts import KnownRefund, RefundStanding
 from app.settings import Source
 
 # What our key is called in those fields of a refund that are its asker's own.
@@ -46,6 +47,12 @@ class Refund:
     at: datetime | None = None
 
 
+def known_refund(refund: Refund) -> KnownRefund:
+    """A provider's refund as the machine knows it."""
+    standing = RefundStanding(refund.status.value)
+    return KnownRefund(refund.id, refund.amount, refund.currency, standing, refund.key, refund.at)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A refund that is to be made. The same values make the same bytes, for ever: a key is refused with other ones.
@@ -55,6 +62,7 @@ class Wanted:
         amount: minor units: all that was paid, or what others have left of it.
         key: a UUID in its usual form; the same until this refund has failed for certain.
         event: the webhook's JSON that told of the payment.
+        basis: what the list that this wish rests on gave as its own; kept with the amount for as long as the key is used.
     """
 
     payment_id: str
@@ -63,6 +71,7 @@ class Wanted:
     currency: str
     key: str
     event: Json
+    basis: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +132,13 @@ class Listed:
     Args:
         paid: what was captured of the payment, where the answer tells it, in minor units; nothing above it is given back.
         next_page: what asks for the next page; None on the last.
+        basis: what `give` must know of the payment that no event tells; None: nothing, or another page has it.
     """
 
     refunds: tuple[Refund, ...]
     paid: int | None = None
     next_page: str | None = None
+    basis: Json = None
 
 
 class Refunds(ABC):
@@ -178,7 +189,7 @@ class PaidPage:
     """Payments of a provider, each as the body of the event that would have told of it, ready to be read as one.
 
     Args:
-        bodies: paid ones alone.
+        bodies: paid ones alone; where a list cannot be asked for times, also of other times: `occurred_at` tells.
         refunded: by payment id, minor units, where the answer tells it.
         next_page: what asks for the next page; None on the last.
     """
@@ -192,8 +203,8 @@ class Payments(ABC):
     """How the payments of one provider are read from its API, for those that no webhook has told of."""
 
     @abstractmethod
-    def search(self, source: Source, since: datetime, until: datetime, page: str | None) -> Question:
-        """Asks for what was paid from `since` on, before `until`; a page of it."""
+    def search(self, source: Source, since: datetime, until: datetime, page: str | None) -> Question | None:
+        """Asks for what was paid from `since` on, before `until`; a page of it. None: what is left is of other times."""
 
     @abstractmethod
     def found(self, source: Source, answered: Answered) -> PaidPage | None:

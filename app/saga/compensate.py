@@ -5,7 +5,7 @@ So money goes back, by the first step's undo, only when no forward effect is lef
 
 from datetime import datetime
 
-from app.saga.definition import Saga, Step
+from app.saga.definition import RefundCall, Saga, Step
 from app.saga.evidence import answered, with_step
 from app.saga.model import Action, HeldReason, LastError, Operation, Outcome, Status, StepState, StepStatus
 from app.saga.retry import again, released, retry_at, settled_at
@@ -37,11 +37,23 @@ def compensate(saga: Saga, operation: Operation, now: datetime) -> Operation:
     if step.undo is None:
         return hold(replace(free, step=step.name), HeldReason.CANNOT_UNDO)
     state = operation.state_of(step.name)
+    if given_elsewhere(step, state):
+        return compensate(saga, with_step(operation, step.name, status=StepStatus.UNDONE), now)
     proven = StepStatus.DONE if state.did else StepStatus.UNKNOWN
     at = undo_from(saga, step, state, now)
-    due = with_step(replace(free, step=step.name), step.name, status=proven)
+    due = with_step(replace(free, step=step.name, action=first_call(step)), step.name, status=proven)
     status = Status.ERROR if at > now else Status.PENDING
     return replace(due, status=status, next_run_at=min(at, operation.deadline))
+
+
+def first_call(step: Step) -> Action:
+    """What the undo of a step begins with: a refund protocol asks its provider for the payment's refunds first."""
+    return Action.LOOKUP if isinstance(step.undo, RefundCall) else Action.UNDO
+
+
+def given_elsewhere(step: Step, state: StepState) -> bool:
+    """Whether the payment needs no undo, as others have given it back and there is no list that would know better."""
+    return state.refund.elsewhere and not isinstance(step.undo, RefundCall)
 
 
 def undo_from(saga: Saga, step: Step, state: StepState, now: datetime) -> datetime:
@@ -61,7 +73,7 @@ def undo_answered(saga: Saga, operation: Operation, answer: Answer, now: datetim
     if state.status not in NEEDS_UNDO:
         # A late answer has proven, while this call was out, that it is undone or was never done.
         return compensate(saga, after, now)
-    error = answer.error or LastError(Outcome.UNKNOWN, "no answer")
+    error = getattr(answer, "error", None) or LastError(Outcome.UNKNOWN, "no answer")
     if nothing_there(state, answer):
         return compensate(saga, with_step(after, state.name, status=StepStatus.UNDONE, absent=not state.did), now)
     after = replace(after, last_error=error)
@@ -78,7 +90,9 @@ def hold(operation: Operation, reason: HeldReason) -> Operation:
     """Stops for a human. What comes before the present step in the saga is not undone until then."""
     state = operation.state_of(operation.step)
     # An undo that could not even be made from its document was rejected without a sending.
-    tried = reason is HeldReason.UNDO_REJECTED or (state.undo.count > 0 and reason is HeldReason.UNDO_EXHAUSTED)
+    tried = reason in {HeldReason.UNDO_REJECTED, HeldReason.REFUND_FAILED} or (
+        state.undo.count > 0 and reason is HeldReason.UNDO_EXHAUSTED
+    )
     failed = tried and state.status in NEEDS_UNDO
     held = with_step(operation, state.name, status=StepStatus.UNDO_FAILED) if failed else operation
     return replace(

@@ -44,7 +44,15 @@ class LocalCall:
     timeout: timedelta = timedelta(seconds=10)
 
 
-Call = HttpCall | LocalCall
+@dataclass(frozen=True, slots=True)
+class RefundCall:
+    """The refund protocol of a provider, spoken to an agent: the undo of the payment, and of nothing else."""
+
+    agent: str
+    refund: str
+
+
+Call = HttpCall | LocalCall | RefundCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,22 @@ class Saga:
 
     def limits_of(self, call: Call | Lookup) -> Limits:
         """What the agent of a call promises about time; the defaults where it is not configured any more."""
-        return DEFAULT_LIMITS if isinstance(call, LocalCall) else self.limits.get(call.agent, DEFAULT_LIMITS)
+        if isinstance(call, LocalCall):
+            return DEFAULT_LIMITS
+        of_agent = self.limits.get(call.agent, DEFAULT_LIMITS)
+        return (
+            self.limits.get(refund_limits(call.agent, call.refund), of_agent)
+            if isinstance(call, RefundCall)
+            else of_agent
+        )
+
+
+def refund_limits(agent: str, provider: str) -> str:
+    """Under which name the limits of an agent stand as far as it speaks a provider's refund protocol.
+
+    A provider remembers its keys for a time of its own. No agent's name has a space in it.
+    """
+    return f"{agent} {provider}"
 
 
 def to_json(saga: Saga) -> str:
@@ -158,7 +181,7 @@ def _call(value: dict[str, Any] | None) -> Call | None:
         return None
     if "local" in value:
         return LocalCall(value["local"], timedelta(seconds=value["timeout"]))
-    return HttpCall(**value)
+    return RefundCall(**value) if "refund" in value else HttpCall(**value)
 
 
 def _policy(value: dict[str, Any]) -> RetryPolicy:

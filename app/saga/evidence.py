@@ -9,6 +9,7 @@ from app.saga.signals import (
     Found,
     LateAnswer,
     LookupAnswered,
+    RefundBlocked,
     StepDone,
     StepRejected,
     StepUnavailable,
@@ -54,6 +55,9 @@ def answered(sendings: Sendings, answer: Answer) -> Sendings:
             return replace(settled, unknown=sendings.unknown + 1)
         case StepRejected():
             return replace(settled, refused=True, conflict=False)
+        case RefundBlocked(certain=certain):
+            # What stands in the way may be what this very wish has done.
+            return replace(settled, refused=True) if certain else replace(settled, unknown=sendings.unknown + 1)
         case StepUnavailable(error=error):
             # What the agent never saw does not take an earlier 409 back.
             return replace(settled, conflict=error.status == CONFLICT or (sendings.conflict and unseen))

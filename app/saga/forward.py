@@ -19,10 +19,18 @@ from app.saga.values import replace
 
 
 def stop_reason(operation: Operation, now: datetime) -> Reason | None:
-    """Why nothing may be sent forward any more, if so: an operator's cancel, or the deadline."""
+    """Why nothing may be sent forward any more, if so: somebody's wish, or the deadline."""
+    wish = _turned_by_others(operation)
+    if wish:
+        return wish
+    return Reason.DEADLINE_PASSED if now >= operation.deadline else None
+
+
+def _turned_by_others(operation: Operation) -> Reason | None:
+    """Why it must turn to refund whatever a call brings: an operator's cancel, or the money was given back elsewhere."""
     if operation.cancel_requested_at is not None:
         return Reason.CANCELLED
-    return Reason.DEADLINE_PASSED if now >= operation.deadline else None
+    return Reason.REFUNDED_ELSEWHERE if operation.refunded_elsewhere else None
 
 
 def advance_to_next(operation: Operation, now: datetime) -> Operation:
@@ -76,8 +84,9 @@ def do_answered(saga: Saga, operation: Operation, answer: Answer, now: datetime,
         return _done(saga, after, now)
     status = StepStatus.UNKNOWN if sendings.unknown else StepStatus.TODO
     after = replace(with_step(after, state.name, status=status), last_error=_error(answer))
-    if operation.cancel_requested_at is not None:
-        return turn(saga, after, Reason.CANCELLED, now)
+    wish = _turned_by_others(operation)
+    if wish:
+        return turn(saga, after, wish, now)
     if sendings.refused:
         # This sending was, or by its late answer an earlier one: none follows a refusal.
         return evidence_needed(saga, after, now)
@@ -143,8 +152,9 @@ def evidence_needed(saga: Saga, operation: Operation, now: datetime) -> Operatio
 
 
 def _turn_reason(operation: Operation, now: datetime) -> Reason:
-    if operation.cancel_requested_at is not None:
-        return Reason.CANCELLED
+    wish = _turned_by_others(operation)
+    if wish:
+        return wish
     if operation.state_of(operation.step).do.refused:
         return Reason.REJECTED
     return Reason.DEADLINE_PASSED if now >= operation.deadline else Reason.ATTEMPTS_EXHAUSTED
@@ -157,7 +167,7 @@ def _done(saga: Saga, operation: Operation, now: datetime) -> Operation:
 
 
 def _error(answer: Answer) -> LastError | None:
-    return None if isinstance(answer, StepDone) else answer.error
+    return getattr(answer, "error", None)
 
 
 def _asked(answer: Answer) -> datetime | None:

@@ -8,11 +8,12 @@ through them, and the result counts only once the store has written it over the 
 
 import re
 from datetime import datetime
+from functools import cache
 from typing import assert_never
 
 from app.errors import IllegalSignal
-from app.saga.compensate import compensate, hold, next_undo, refund_overdue, undo_answered
-from app.saga.definition import Saga
+from app.saga.compensate import compensate, first_call, hold, next_undo, refund_overdue, undo_answered
+from app.saga.definition import RefundCall, Saga
 from app.saga.evidence import late_evidence
 from app.saga.forward import (
     advance_to_next,
@@ -35,7 +36,10 @@ from app.saga.model import (
     StepStatus,
     Transition,
 )
+from app.saga.news import ours_told, refund_heard
 from app.saga.operator import cancel, resolve, resolve_step, retry
+from app.saga.refund import refunds_listed, wish_answered
+from app.saga.refund_facts import present_key
 from app.saga.retry import released
 from app.saga.signals import (
     Answer,
@@ -46,6 +50,10 @@ from app.saga.signals import (
     LateAnswer,
     LeaseExpired,
     LookupAnswered,
+    RefundAnswered,
+    RefundBlocked,
+    RefundHeard,
+    RefundsListed,
     Resolved,
     RetryRequested,
     Signal,
@@ -84,6 +92,8 @@ def _decide(saga: Saga, operation: Operation, signal: Signal, now: datetime, jit
     match signal:
         case LateAnswer():
             return _late(saga, operation, signal, now)
+        case RefundHeard():
+            return refund_heard(saga, operation, signal, now)
         case RetryRequested():
             return retry(saga, operation, now)
         case CancelRequested():
@@ -105,11 +115,22 @@ def _decide(saga: Saga, operation: Operation, signal: Signal, now: datetime, jit
             return _answered(saga, operation, _crashed(operation), now, jitter)
         case StepDone() | StepRejected() | StepUnavailable() | StepUnknown() | LookupAnswered():
             return _answered(saga, operation, signal, now, jitter)
+        case RefundsListed() | RefundAnswered() | RefundBlocked():
+            return _answered(saga, operation, signal, now, jitter)
         case _:
             assert_never(signal)
 
 
 def _answered(saga: Saga, operation: Operation, answer: Answer, now: datetime, jitter: float) -> Operation:
+    undo = saga.steps[saga.index(operation.step)].undo if operation.phase is Phase.REFUND else None
+    if isinstance(undo, RefundCall):
+        if operation.action is Action.LOOKUP:
+            return refunds_listed(saga, operation, undo, answer, now, jitter)
+        if not isinstance(answer, StepDone | LookupAnswered | RefundsListed):
+            return wish_answered(saga, operation, answer, now, jitter)
+        raise IllegalSignal(f"{_cause(answer)} for a wish for a refund")
+    if isinstance(answer, RefundsListed | RefundAnswered | RefundBlocked):
+        raise IllegalSignal(f"an answer about refunds for the {operation.action} of {operation.step}")
     if operation.action is Action.LOOKUP:
         return lookup_answered(saga, operation, _as_lookup(answer), now, jitter)
     if isinstance(answer, LookupAnswered):
@@ -123,10 +144,11 @@ def _as_lookup(answer: Answer) -> LookupAnswered:
     """A lookup that was not answered as one proves nothing."""
     if isinstance(answer, LookupAnswered):
         return answer
-    if isinstance(answer, StepDone):
-        raise IllegalSignal("a step's answer for a lookup")
-    asked = answer.retry_at if isinstance(answer, StepUnavailable | StepUnknown) else None
-    return LookupAnswered(Found.UNCLEAR, error=answer.error, retry_at=asked)
+    if isinstance(answer, StepRejected):
+        return LookupAnswered(Found.UNCLEAR, error=answer.error)
+    if isinstance(answer, StepUnavailable | StepUnknown):
+        return LookupAnswered(Found.UNCLEAR, error=answer.error, retry_at=answer.retry_at)
+    raise IllegalSignal("a step's answer for a lookup")
 
 
 def _crashed(operation: Operation) -> Answer:
@@ -145,10 +167,13 @@ def _deferred(saga: Saga, operation: Operation, signal: Deferred, now: datetime)
     if reason:
         return turn(saga, operation, reason, now)
     attempt = operation.attempt - 1
+    step = saga.steps[saga.index(operation.step)]
     return replace(
         released(operation),
-        status=Status.ERROR if attempt else Status.PENDING,
+        status=Status.ERROR if attempt or signal.error else Status.PENDING,
+        action=first_call(step) if operation.phase is Phase.REFUND else operation.action,
         attempt=attempt,
+        last_error=signal.error or operation.last_error,
         next_run_at=min(max(signal.until, now), operation.deadline),
     )
 
@@ -168,6 +193,14 @@ def _late(saga: Saga, operation: Operation, late: LateAnswer, now: datetime) -> 
     if not operation.steps:  # retention has emptied them: there is nothing left to hold it against
         return None
     before = operation.state_of(late.step)
+    call = saga.steps[saga.index(late.step)].undo if late.action is not Action.DO else None
+    if isinstance(call, RefundCall) and operation.phase is Phase.REFUND:
+        if isinstance(late.answer, RefundAnswered):
+            # What it says of one that another has followed since was so before that one failed.
+            overtaken = late.answer.refund.id in before.refund.former
+            return None if overtaken else ours_told(saga, operation, late.answer.refund, now)
+        if late.key != present_key(call, operation, before):
+            return None  # it speaks of a refund before the present one, or is a list that has grown old
     state = late_evidence(operation, late)
     if state == before:
         return None
@@ -201,4 +234,9 @@ def _contradicted(saga: Saga, operation: Operation, known: Operation, step: str)
 
 def _cause(signal: Signal) -> str:
     """The signal's name as a word of the history: StepDone is `step_done`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(signal).__name__).lower()
+    return _word(type(signal).__name__)
+
+
+@cache
+def _word(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -125,6 +125,30 @@ NO_SENDINGS = Sendings()
 
 
 @dataclass(frozen=True)
+class RefundState:
+    """What is known of the refund that gives a payment back.
+
+    Args:
+        number: which one of ours it is, from 1; the next has a new key, after proof that this one gave nothing back.
+        amount: what was first asked for under this number's key, in minor units; None before.
+        id: what the provider calls this number's, once it has told.
+        former: what it calls those before that have failed.
+        failed: there is proof that this number's refund failed.
+        elsewhere: others have given the whole payment back.
+    """
+
+    number: int = 1
+    amount: int | None = None
+    id: str | None = None
+    former: tuple[str, ...] = ()
+    failed: bool = False
+    elsewhere: bool = False
+
+
+NO_REFUND = RefundState()
+
+
+@dataclass(frozen=True)
 class StepState:
     """What has become of one step.
 
@@ -132,6 +156,7 @@ class StepState:
         did: there is proof that the step was carried out (also when it was undone since).
         absent: it counts as undone since there was nothing to undo, not since an undo was carried out.
         settled: a human settled it elsewhere; nothing is to be called for it any more.
+        refund: of the payment alone.
     """
 
     name: str
@@ -142,6 +167,7 @@ class StepState:
     settled: bool = False
     do: Sendings = NO_SENDINGS
     undo: Sendings = NO_SENDINGS
+    refund: RefundState = NO_REFUND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +222,11 @@ class Operation:
     def failure_count(self) -> int:
         """Failures of the present action: the claims, less the one that is running."""
         return self.attempt - (self.status is Status.PROCESSING)
+
+    @property
+    def refunded_elsewhere(self) -> bool:
+        """Whether others have given the whole payment back."""
+        return bool(self.steps) and self.steps[0].refund.elsewhere
 
     @property
     def is_final(self) -> bool:

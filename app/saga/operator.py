@@ -4,10 +4,11 @@ from datetime import datetime
 
 from app.errors import InvalidRequest, NotAllowed
 from app.saga.compensate import compensate, next_undo
-from app.saga.definition import Saga
+from app.saga.definition import RefundCall, Saga
 from app.saga.evidence import given_up, with_step
 from app.saga.forward import advance_to_next, evidence_needed, stop_reason, turn
-from app.saga.model import Action, Operation, Phase, Reason, Status, StepStatus
+from app.saga.model import NO_SENDINGS, Action, Operation, Phase, Reason, Status, StepStatus
+from app.saga.refund_facts import next_refund
 from app.saga.retry import key_expired, settled_at
 from app.saga.signals import CancelRequested, Resolved, StepResolved
 from app.saga.values import replace
@@ -68,7 +69,10 @@ def _retry_purchase(saga: Saga, operation: Operation, now: datetime) -> Operatio
 
 def _retry_refund(saga: Saga, operation: Operation, now: datetime) -> Operation:
     step = next_undo(saga, operation)
-    if step is not None and step.undo is not None:
+    if step is not None and isinstance(step.undo, RefundCall):
+        # The provider's list of refunds tells what has become of those that nobody knows of.
+        operation = _with_new_key(operation, step.name)
+    elif step is not None and step.undo is not None:
         state = operation.state_of(step.name)
         if key_expired(state.undo, saga.limits_of(step.undo), now):
             raise NotAllowed(
@@ -76,6 +80,12 @@ def _retry_refund(saga: Saga, operation: Operation, now: datetime) -> Operation:
                 "settle the step by hand and resolve it"
             )
     return compensate(saga, _renewed(saga, operation, now), now)
+
+
+def _with_new_key(operation: Operation, step: str) -> Operation:
+    """A refund that has failed for certain is followed by another one."""
+    refund = operation.state_of(step).refund
+    return with_step(operation, step, refund=next_refund(refund), undo=NO_SENDINGS) if refund.failed else operation
 
 
 def cancel(saga: Saga, operation: Operation, signal: CancelRequested, now: datetime) -> Operation | None:
@@ -136,9 +146,18 @@ def resolve_step(saga: Saga, operation: Operation, signal: StepResolved, now: da
     state = operation.state_of(signal.step)
     if signal.done:
         # No undo of it has taken effect, then: its key may be used again.
-        undo = replace(state.undo, unknown=0, first_at=None)
+        undo, refund = replace(state.undo, unknown=0, first_at=None), state.refund
+        if isinstance(saga.steps[saga.index(signal.step)].undo, RefundCall) and undo.count:
+            undo, refund = NO_SENDINGS, next_refund(refund)
         settled = with_step(
-            operation, signal.step, status=StepStatus.DONE, did=True, absent=False, settled=False, undo=undo
+            operation,
+            signal.step,
+            status=StepStatus.DONE,
+            did=True,
+            absent=False,
+            settled=False,
+            undo=undo,
+            refund=refund,
         )
     else:
         # Where nobody knew of a purchase, a late answer may still bring one that the human did not find.
@@ -157,7 +176,7 @@ def resolve_step(saga: Saga, operation: Operation, signal: StepResolved, now: da
 def _go_on_refunding(saga: Saga, before: Operation, settled: Operation, now: datetime) -> Operation:
     """The next undo; the wait of one that stands in `error` is kept where it is still the next."""
     step = next_undo(saga, settled)
-    same = step is not None and step.name == before.step and before.status is not Status.HELD
+    same = step is not None and step.name == before.step and before.status is Status.ERROR
     return settled if same else compensate(saga, settled, now)
 
 

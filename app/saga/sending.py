@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.saga.compensate import compensate, hold, next_undo, refund_overdue, undo_from
-from app.saga.definition import Call, LocalCall, Lookup, Saga, Step
+from app.saga.compensate import compensate, given_elsewhere, hold, next_undo, refund_overdue, undo_from
+from app.saga.definition import Call, LocalCall, Lookup, RefundCall, Saga, Step
 from app.saga.evidence import sent, with_step
 from app.saga.forward import advance_to_next, evidence_needed, no_more_to_learn, stop_reason, turn
 from app.saga.model import Action, HeldReason, Operation, Phase, Sendings, StepStatus, Transition, idempotency_key
+from app.saga.refund_facts import present_key
 from app.saga.retry import key_expired, settled_at
 from app.saga.values import replace
 
@@ -19,7 +20,7 @@ class Sending:
     Args:
         operation: the operation as it stands once the sending is on record; its revision is unchanged.
         attempt: the `Makegood-Attempt` of the call; a lookup's own count.
-        key: the `Idempotency-Key`; None for a lookup.
+        key: the `Idempotency-Key`, of a refund what it is known by; None for a lookup.
     """
 
     operation: Operation
@@ -58,9 +59,7 @@ def _prepare_forward(saga: Saga, operation: Operation, now: datetime) -> Sending
     if operation.action is Action.LOOKUP and step.lookup is not None:
         if settled_at(state.do, saga.limits_of(step.do), now) > now:
             return Transition.of(operation, evidence_needed(saga, operation, now), "in_flight")
-        timeout = saga.limits_of(step.lookup).timeout
-        begun = replace(operation, last_run_at=now)
-        return Sending(begun, step.name, Action.LOOKUP, step.lookup, operation.attempt, None, timeout)
+        return _question(saga, operation, step.lookup, now)
     if key_expired(state.do, saga.limits_of(step.do), now):
         return Transition.of(operation, evidence_needed(saga, operation, now), "key_expired")
     return _sending(saga, operation, step, step.do, now)
@@ -75,6 +74,10 @@ def _prepare_undo(saga: Saga, operation: Operation, now: datetime) -> Sending | 
     state = operation.state_of(step.name)
     if undo_from(saga, step, state, now) > now:
         return Transition.of(operation, compensate(saga, operation, now), "in_flight")
+    if given_elsewhere(step, state):
+        return Transition.of(operation, compensate(saga, operation, now), "refund_heard")
+    if operation.action is Action.LOOKUP:
+        return _question(saga, operation, step.undo, now)
     if key_expired(state.undo, saga.limits_of(step.undo), now):
         return Transition.of(operation, hold(operation, HeldReason.UNDO_EXHAUSTED), "key_expired")
     return _sending(saga, operation, step, step.undo, now)
@@ -83,13 +86,20 @@ def _prepare_undo(saga: Saga, operation: Operation, now: datetime) -> Sending | 
 def overdue(saga: Saga, sending: Sending, now: datetime) -> str | None:
     """What has ended since the sending was prepared, so that it must not go out any more; None where nothing has."""
     operation, call = sending.operation, sending.call
-    if isinstance(call, Lookup):
+    if sending.action is Action.LOOKUP or isinstance(call, Lookup):
         return None
     if now >= operation.deadline:
         return "the deadline had passed"
     state = operation.state_of(sending.step)
     sendings = state.undo if sending.action is Action.UNDO else state.do
     return "its idempotency key had expired" if key_expired(sendings, saga.limits_of(call), now) else None
+
+
+def _question(saga: Saga, operation: Operation, call: Call | Lookup, now: datetime) -> Sending:
+    """A question, which changes nothing there."""
+    begun = replace(operation, last_run_at=now)
+    timeout = saga.limits_of(call).timeout
+    return Sending(begun, operation.step, Action.LOOKUP, call, operation.attempt, None, timeout)
 
 
 def _sending(saga: Saga, operation: Operation, step: Step, call: Call, now: datetime) -> Sending:
@@ -104,7 +114,10 @@ def _sending(saga: Saga, operation: Operation, step: Step, call: Call, now: date
         status = StepStatus.UNKNOWN if action is Action.DO else state.status
         begun = with_step(operation, step.name, status=status, **{_field(action): sendings})
         timeout = saga.limits_of(call).timeout
-    key = idempotency_key(operation, step.name, action)
+    if isinstance(call, RefundCall):
+        key: str | None = present_key(call, operation, state)
+    else:
+        key = idempotency_key(operation, step.name, action)
     return Sending(replace(begun, last_run_at=now), step.name, action, call, sendings.count, key, timeout)
 
 

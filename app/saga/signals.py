@@ -1,10 +1,11 @@
 """What can happen to an operation. The machine takes one of these and decides."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.saga.model import Action, Json, LastError, Status
+from app.saga.refund_facts import KnownRefund
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +62,85 @@ class LookupAnswered:
     retry_at: datetime | None = None
 
 
-Answer = StepDone | StepRejected | StepUnavailable | StepUnknown | LookupAnswered
+@dataclass(frozen=True, slots=True)
+class RefundsListed:
+    """The refunds of a payment, as its provider lists them and as its events have told of them.
+
+    Args:
+        paid: what was captured of the payment, in minor units; None where nobody says it.
+        complete: whether a refund that could take effect no more when the list was asked for would be in it.
+        ask_again: how soon a refund that is pending is worth asking about again.
+    """
+
+    refunds: tuple[KnownRefund, ...]
+    paid: int | None
+    complete: bool
+    ask_again: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RefundAnswered:
+    """Our wish for a refund has made one, or had made it before. Its key is the wish's; `ask_again` as in the list."""
+
+    refund: KnownRefund
+    ask_again: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RefundBlocked:
+    """Our wish brought no refund: something is given back already, or stands in the way. The list tells what.
+
+    Args:
+        certain: whether the wish itself did nothing.
+    """
+
+    error: LastError
+    certain: bool
+
+
+Answer = (
+    StepDone
+    | StepRejected
+    | StepUnavailable
+    | StepUnknown
+    | LookupAnswered
+    | RefundsListed
+    | RefundAnswered
+    | RefundBlocked
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Claimed, but nothing was sent and nothing counts: the breaker is open, no slot was free, or we shut down."""
+    """Claimed, but nothing was sent and nothing counts: the breaker is open, no slot was free, or we shut down.
+
+    Args:
+        error: what stands in the way, where that is worth telling.
+    """
 
     until: datetime
+    error: LastError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LateAnswer:
-    """An answer to a call whose lease was taken over meanwhile: evidence for its step, no more."""
+    """An answer to a call whose lease was taken over meanwhile: evidence for its step, no more.
+
+    Args:
+        key: the call's idempotency key; a refund has several, one after the other.
+    """
 
     step: str
     action: Action
     answer: Answer
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundHeard:
+    """The provider has told of refunds, by itself: all that it has told of this payment so far, whoever made them."""
+
+    refunds: tuple[KnownRefund, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +184,7 @@ Signal = (
     Answer
     | Deferred
     | LateAnswer
+    | RefundHeard
     | LeaseExpired
     | DeadlinePassed
     | RetryRequested

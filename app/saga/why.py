@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from app.saga.definition import Call, LocalCall, Lookup, Saga, Step
+from app.saga.definition import Call, LocalCall, Lookup, RefundCall, Saga, Step
 from app.saga.model import (
     Action,
     HeldReason,
@@ -104,6 +104,9 @@ def _error(operation: Operation, step: Step) -> str:
     failed = _failure(operation.last_error, call)
     if operation.phase is Phase.PURCHASE and operation.next_run_at == operation.deadline:
         return f"{failed}; turns to refund {_at(operation)}, when its deadline passes"
+    if isinstance(call, RefundCall):
+        again = _attempt(operation, step, operation.attempt + 1)
+        return f"{failed}; {again} {_at(operation)}, which asks {_agent(call)} first what is refunded already"
     if operation.action is Action.LOOKUP and not operation.attempt:
         return f"{failed}; {_agent(call)} is asked {_at(operation)} whether it was carried out, {_no_sooner()}"
     if operation.action is Action.UNDO and not state.did and not state.undo.count:
@@ -150,9 +153,10 @@ def _contradicted(state: StepState) -> str:
 
 def _attempt(operation: Operation, step: Step, number: int) -> str:
     """Which attempt of how many."""
-    what = "lookup" if operation.action is Action.LOOKUP else "attempt"
-    policy = step.undo_retry if operation.action is Action.UNDO else step.retry
-    undo = " of its undo" if operation.action is Action.UNDO else ""
+    what = "lookup" if operation.action is Action.LOOKUP and operation.phase is Phase.PURCHASE else "attempt"
+    back = operation.phase is Phase.REFUND
+    policy = step.undo_retry if back else step.retry
+    undo = " of its undo" if back else ""
     return f"{what} {number} of {policy.maximum_attempts}{undo}"
 
 
@@ -162,7 +166,7 @@ def _call(operation: Operation, step: Step) -> Call | Lookup | None:
         case Action.UNDO:
             return step.undo
         case Action.LOOKUP:
-            return step.lookup
+            return step.undo if operation.phase is Phase.REFUND else step.lookup
         case Action.DO:
             return step.do
 

@@ -27,7 +27,13 @@ def _of_sources(settings: Settings) -> Iterator[str]:
     secrets: dict[str, Source] = {}
     for source in settings.sources.values():
         if not source.secrets and not source.options.suffices:
-            yield f"sources.{source.name}.secrets: there is none, so every webhook is refused"
+            which = "signed webhook" if source.api else "webhook"  # an id that nobody signs may be looked up there
+            yield f"sources.{source.name}.secrets: there is none, so every {which} is refused"
+        if source.reconcile is not None and source.reconcile.since < source.reconcile.every:
+            yield (
+                f"sources.{source.name}.reconcile.since: shorter than every: "
+                "what was paid in between, and told by no webhook, is never asked for"
+            )
         first = identities.setdefault(source.identity, source.name)
         if first != source.name:
             yield f"sources.{source.name}.identity: the same as that of {first}: one payment id in both is one payment"
@@ -47,7 +53,7 @@ def _of_agents(settings: Settings) -> Iterator[str]:
                 f"agents.{agent.name}.in_flight: shorter than worker.lease + timeout: "
                 "a call of a worker that died may still take effect after it is taken for over"
             )
-        if agent.key_lifetime < agent.timeout:
+        if agent.limits.key_lifetime < agent.timeout:
             yield f"agents.{agent.name}.key_lifetime: shorter than timeout: a call of unknown outcome is never repeated"
 
 

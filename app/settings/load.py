@@ -9,7 +9,7 @@ from typing import Any
 from app.errors import ConfigurationError
 from app.settings.agents import read_agent
 from app.settings.document import Document
-from app.settings.model import Settings
+from app.settings.model import Settings, limits_of
 from app.settings.names import name_of_part
 from app.settings.sagas import read_saga
 from app.settings.service import read_api_keys, read_database, read_retention, read_server, read_worker
@@ -41,9 +41,13 @@ def load(path: Path, environ: Mapping[str, str], schemes: Mapping[str, Scheme]) 
     source_tables = root.table("sources").members(name_of_part)
     agent_tables = root.table("agents").members(name_of_part)
     saga_tables = root.table("sagas").members(name_of_part)
-    sources = {name: read_source(name, table, schemes, saga_tables) for name, table in source_tables.items()}
+    sources = {
+        name: read_source(name, table, schemes, saga_tables, agent_tables) for name, table in source_tables.items()
+    }
     agents = {name: read_agent(name, table) for name, table in agent_tables.items()}
-    limits = {name: agent.limits for name, agent in agents.items()}
+    protocols = {name: scheme.refunds for name, scheme in schemes.items() if scheme.refunds is not None}
+    key_lifetimes = {name: protocol.key_lifetime for name, protocol in protocols.items()}
+    limits = limits_of(agents, key_lifetimes)
     settings = Settings(
         server=read_server(tables["server"]),
         database=read_database(tables["database"], environ),
@@ -52,7 +56,10 @@ def load(path: Path, environ: Mapping[str, str], schemes: Mapping[str, Scheme]) 
         api_keys=api_keys,
         sources=MappingProxyType(sources),
         agents=MappingProxyType(agents),
-        sagas=MappingProxyType({name: read_saga(name, table, limits) for name, table in saga_tables.items()}),
+        sagas=MappingProxyType(
+            {name: read_saga(name, table, limits, agents, key_lifetimes) for name, table in saga_tables.items()}
+        ),
+        key_lifetimes=MappingProxyType(key_lifetimes),
     )
     document.close()
     return settings

@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from app.saga.definition import Limits, Saga
+from app.saga.definition import Limits, Saga, refund_limits
 
 
 class Scope(StrEnum):
@@ -115,6 +115,14 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconcile:
+    """How often a provider is asked for its payments, and how far back."""
+
+    every: timedelta
+    since: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One sender of webhooks.
 
@@ -125,6 +133,8 @@ class Source:
         identity: what the ids of its operations are made from, whatever the source is called today.
         mode: events of the other mode are ignored.
         options: the provider's own.
+        api: the agent at which the provider's payments can be read.
+        reconcile: when they are read on a schedule.
     """
 
     name: str
@@ -136,6 +146,8 @@ class Source:
     fields: Fields
     mode: Mode = Mode.LIVE
     options: Options = Options()
+    api: str | None = None
+    reconcile: Reconcile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +159,19 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
+class OAuth:
+    """Where an agent's access tokens come from, by the client's own credentials (RFC 6749, 4.4).
+
+    Args:
+        token_path: behind the agent's base URL.
+    """
+
+    token_path: str
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Agent:
     """A service that is called.
 
@@ -155,7 +180,8 @@ class Agent:
     Args:
         timeout: how long one attempt may take, all of it.
         max_concurrency: calls in flight to it from one process.
-        key_lifetime: how long it remembers an idempotency key.
+        key_lifetime: how long it remembers an idempotency key. None, where nothing is said: as long as the provider does
+            whose refund protocol it speaks, and 24 h for other calls.
         in_flight: how long after it was sent a call may still take effect there.
     """
 
@@ -163,20 +189,47 @@ class Agent:
     base_url: str = field(repr=False)
     timeout: timedelta = timedelta(seconds=10)
     max_concurrency: int = 64
-    key_lifetime: timedelta = timedelta(hours=24)
+    key_lifetime: timedelta | None = None
     in_flight: timedelta = timedelta(minutes=1)
     breaker: Breaker = Breaker()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    oauth: OAuth | None = None
 
     @property
     def limits(self) -> Limits:
         """What it promises about time, as the saga machine wants it."""
-        return Limits(self.timeout, self.key_lifetime, self.in_flight)
+        return self.limits_with(_UNSAID.key_lifetime)
+
+    def limits_with(self, key_lifetime: timedelta) -> Limits:
+        """The same, where it remembers its keys for `key_lifetime` unless it says itself for how long."""
+        said = self.key_lifetime
+        return Limits(self.timeout, key_lifetime if said is None else said, self.in_flight)
+
+
+_UNSAID = Limits()
+
+
+def limits_of(agents: Mapping[str, Agent], key_lifetimes: Mapping[str, timedelta]) -> dict[str, Limits]:
+    """What each agent promises about time, by its name; and by both names what it does where it speaks for a provider.
+
+    Args:
+        key_lifetimes: how long each provider that has a refund protocol remembers a key.
+    """
+    limits = {name: agent.limits for name, agent in agents.items()}
+    for name, agent in agents.items():
+        if agent.key_lifetime is None:
+            for provider, lifetime in key_lifetimes.items():
+                limits[refund_limits(name, provider)] = agent.limits_with(lifetime)
+    return limits
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. Its sagas are bound: each knows the limits of the agents."""
+    """The whole configuration. Its sagas are bound: each knows the limits of the agents.
+
+    Args:
+        key_lifetimes: how long each provider that has a refund protocol remembers a key.
+    """
 
     server: Server
     database: Database
@@ -186,7 +239,8 @@ class Settings:
     sources: Mapping[str, Source]
     agents: Mapping[str, Agent]
     sagas: Mapping[str, Saga]
+    key_lifetimes: Mapping[str, timedelta] = field(default_factory=dict)
 
     def limits(self) -> Mapping[str, Limits]:
-        """What each agent promises about time, by its name."""
-        return {name: agent.limits for name, agent in self.agents.items()}
+        """What each agent promises about time, by its name, and by its and a provider's where it differs there."""
+        return limits_of(self.agents, self.key_lifetimes)

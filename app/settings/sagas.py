@@ -1,10 +1,10 @@
 """`[sagas.*]`: the steps of each saga, bound to the limits of the agents that it calls."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from app.saga.definition import DEFAULT_RETRY, DEFAULT_UNDO_RETRY, Limits, RetryPolicy, Saga, Step
-from app.settings.calls import read_call, read_lookup
+from app.settings.calls import read_call, read_lookup, read_undo
 from app.settings.document import Table
 from app.settings.names import step_name
 
@@ -13,8 +13,16 @@ _MOST_ATTEMPTS = 1_000_000  # keeps the counter in an integer column
 _MOST_BACKOFF = 1_000  # each wait a thousand times the last is no policy any more
 
 
-def read_saga(name: str, table: Table, limits: Mapping[str, Limits]) -> Saga:
-    """One saga, with `limits` of the agents that may be called."""
+def read_saga(
+    name: str, table: Table, limits: Mapping[str, Limits], agents: Collection[str], protocols: Collection[str]
+) -> Saga:
+    """One saga.
+
+    Args:
+        limits: of the agents.
+        agents: the names that may be called.
+        protocols: the providers that have a refund protocol.
+    """
     deadline = table.duration("deadline", _DEFAULTS.deadline)
     undo_deadline = table.duration("undo_deadline", _DEFAULTS.undo_deadline)
     step_tables = table.tables("steps")
@@ -23,7 +31,7 @@ def read_saga(name: str, table: Table, limits: Mapping[str, Limits]) -> Saga:
     steps: list[Step] = []
     places: dict[str, int] = {}
     for index, step_table in enumerate(step_tables):
-        step = _read_step(step_table, limits, first=index == 0)
+        step = _read_step(step_table, agents, protocols, first=index == 0)
         if step.name in places:
             step_table.fault("name", f"the same name as {table.at('steps')}[{places[step.name]}]")
         if step.name:
@@ -32,17 +40,18 @@ def read_saga(name: str, table: Table, limits: Mapping[str, Limits]) -> Saga:
     return Saga(name, tuple(steps), deadline, undo_deadline, limits=dict(limits))
 
 
-def _read_step(table: Table, agents: Mapping[str, Limits], *, first: bool) -> Step:
+def _read_step(table: Table, agents: Collection[str], protocols: Collection[str], *, first: bool) -> Step:
     name = table.text("name", check=step_name)
     if first:
         _check_payment(table)
     elif table.lacks("do"):
         table.fault("do", "is required: only the first step, the payment, has none")
     undo_needed = not table.is_false("undo")
+    undo = read_undo(table.table("undo"), agents, protocols, first=first) if table.has("undo") and undo_needed else None
     return Step(
         name=name,
         do=read_call(table.table("do"), agents) if table.has("do") and not first else None,
-        undo=read_call(table.table("undo"), agents) if table.has("undo") and undo_needed else None,
+        undo=undo,
         undo_needed=undo_needed,
         lookup=read_lookup(table.table("lookup"), agents) if table.has("lookup") else None,
         retry=_read_policy(table.table("retry"), DEFAULT_RETRY),

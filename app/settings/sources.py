@@ -9,12 +9,22 @@ from typing import Any, Protocol, get_type_hints
 
 from app.settings.document import Table
 from app.settings.expressions import expression_fault
-from app.settings.model import AmountUnit, Fields, Mode, Options, Source
+from app.settings.model import AmountUnit, Fields, Mode, Options, Reconcile, Source
 
 DEFAULT_TOLERANCE = timedelta(minutes=5)
+SHORTEST_SCHEDULE = timedelta(minutes=1)  # providers count our questions; what is sooner than this comes by webhook
 _LONGEST_IDENTITY = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNKNOWN_FIELDS = Fields("", frozenset(), "", "", "", AmountUnit.MINOR, "", "")
+
+
+class RefundProtocol(Protocol):
+    """What the configuration needs to know of a provider's refund protocol."""
+
+    @property
+    def key_lifetime(self) -> timedelta:
+        """How long the provider remembers a key."""
+        ...
 
 
 class Scheme(Protocol):
@@ -30,13 +40,25 @@ class Scheme(Protocol):
         """The keys of its own that its sources have."""
         ...
 
+    @property
+    def payments(self) -> object | None:
+        """How its payments are read from its API; None where they cannot be."""
+        ...
+
+    @property
+    def refunds(self) -> RefundProtocol | None:
+        """How it gives money back, if it can be asked to."""
+        ...
+
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a secret, without repeating it; None if it can be used."""
         ...
 
 
-def read_source(name: str, table: Table, schemes: Mapping[str, Scheme], sagas: Collection[str]) -> Source:
-    """One source; `schemes` are the providers by name, `sagas` the names that it may start."""
+def read_source(
+    name: str, table: Table, schemes: Mapping[str, Scheme], sagas: Collection[str], agents: Collection[str]
+) -> Source:
+    """One source; `schemes` are the providers by name, `sagas` what it may start, `agents` who may be its `api`."""
 
     def provider_fault(provider: str) -> str | None:
         if provider in schemes:
@@ -45,6 +67,9 @@ def read_source(name: str, table: Table, schemes: Mapping[str, Scheme], sagas: C
 
     def saga_fault(saga: str) -> str | None:
         return None if saga in sagas else f"no saga named {table.document.quote(saga)}"
+
+    def agent_fault(agent: str) -> str | None:
+        return None if agent in agents else f"no agent named {table.document.quote(agent)}"
 
     provider = table.text("provider", check=provider_fault)
     scheme = schemes.get(provider)
@@ -58,7 +83,29 @@ def read_source(name: str, table: Table, schemes: Mapping[str, Scheme], sagas: C
         fields=_read_fields(table.table("fields"), scheme.default_fields if scheme else _UNKNOWN_FIELDS),
         mode=table.word("mode", Mode, Mode.LIVE),
         options=_read_options(table, scheme.options) if scheme else _no_options(table, schemes),
+        api=table.optional_text("api", agent_fault),
+        reconcile=_read_reconcile(table, provider, scheme),
     )
+
+
+def _read_reconcile(table: Table, provider: str, scheme: Scheme | None) -> Reconcile | None:
+    if not table.has("reconcile"):
+        return None
+    if scheme is not None and scheme.payments is None:
+        table.fault("reconcile", f"the payments of {provider} cannot be read from its API")
+    elif not table.has("api"):
+        table.fault("reconcile", "needs `api`, the agent at which the payments are read")
+    schedule = table.table("reconcile")
+    return Reconcile(
+        every=_required_duration(schedule, "every", SHORTEST_SCHEDULE),
+        since=_required_duration(schedule, "since", SHORTEST_SCHEDULE),
+    )
+
+
+def _required_duration(table: Table, key: str, minimum: timedelta) -> timedelta:
+    if table.lacks(key):
+        table.fault(key, "is required")
+    return table.duration(key, minimum, minimum=minimum)
 
 
 def _read_options(table: Table, kind: type[Options]) -> Options:

@@ -14,7 +14,7 @@ from app.agents import Request, RequestRefused, Slot
 from app.db.claim import Claimed
 from app.db.operations import Begun
 from app.saga import Sending, prepare
-from app.saga.definition import LocalCall
+from app.saga.definition import LocalCall, RefundCall
 from app.saga.model import Action, Json, Operation, Transition, call_document
 from app.worker.execution import Parts, start_of
 
@@ -59,7 +59,7 @@ def _ready(parts: Parts, operation: Operation, event: Callable[[], Json]) -> Pre
     if saga is None or parts.draining.is_set():
         return None
     plan = prepare(saga, operation, parts.clock.now())
-    if isinstance(plan, Transition) or isinstance(plan.call, LocalCall):
+    if isinstance(plan, Transition) or isinstance(plan.call, LocalCall | RefundCall):
         return None
     document = call_document(plan.operation, plan.step, event(), undo=plan.action is Action.UNDO)
     try:
@@ -82,7 +82,7 @@ class Ahead:
         """Makes an operation's call ready; asked a second time, where the claim is sent again, only the last one counts."""
         self.drop(claimed.operation.id)
         event = claimed.event
-        if event is None or len(event) > LARGEST_EVENT:
+        if event is None or len(event) > LARGEST_EVENT or claimed.refunds_told:  # it hears of those first
             return None
         prepared = self._make_ready(claimed.operation, lambda: json.loads(event))
         if prepared is None:

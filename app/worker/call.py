@@ -42,17 +42,18 @@ async def send_prepared(execution: Execution, prepared: Prepared) -> Operation |
 
 
 async def _call(execution: Execution, sending: Sending, request: Request) -> Exchange:
-    too_late = _too_late(execution, sending)
-    return _not_sent(too_late) if too_late else await execution.parts.agents.call(request, sending)
+    late = too_late(execution, sending)
+    return not_sent(late) if late else await execution.parts.agents.call(request, sending)
 
 
-def _too_late(execution: Execution, sending: Sending) -> str | None:
+def too_late(execution: Execution, sending: Sending) -> str | None:
     """What has ended since the call was prepared, while it waited for its slot or to be put on record, if anything."""
     if not execution.surely_held():
         return "the lease was over"  # whoever holds it now sends, not we
     return overdue(execution.saga, sending, execution.parts.clock.now())
 
 
-def _not_sent(too_late: str) -> Exchange:
-    error = LastError(Outcome.UNAVAILABLE, f"not sent: {too_late} before the call could be sent")
+def not_sent(why: str) -> Exchange:
+    """A call that was put on record and did not go out."""
+    error = LastError(Outcome.UNAVAILABLE, f"not sent: {why} before the call could be sent")
     return Exchange(StepUnavailable(error, arrived=False), None, Outcome.UNAVAILABLE)

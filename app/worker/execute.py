@@ -1,12 +1,13 @@
 """One claimed operation, from the claim until it is given up."""
 
 from app.saga import prepare
-from app.saga.definition import LocalCall
+from app.saga.definition import LocalCall, RefundCall
 from app.saga.model import Operation, Transition
 from app.worker.ahead import Prepared
 from app.worker.call import send, send_prepared
 from app.worker.execution import Execution
 from app.worker.local import run_in_transaction
+from app.worker.refund import give_money_back, hear
 
 
 async def execute(execution: Execution, operation: Operation, prepared: Prepared | None = None) -> Operation | None:
@@ -23,15 +24,19 @@ async def execute(execution: Execution, operation: Operation, prepared: Prepared
         if left is not None:
             return left
         current = await execution.reload(operation)
+    elif execution.refunds_told:
+        current = await hear(execution, operation)
     while current is not None and execution.is_ours(current) and execution.surely_held():
         plan = prepare(execution.saga, current, execution.parts.clock.now())
         if isinstance(plan, Transition):
             left = plan.after if await execution.record(plan) else None
         elif isinstance(plan.call, LocalCall):
             left = await run_in_transaction(execution, current, plan, plan.call)
+        elif isinstance(plan.call, RefundCall):
+            left = await give_money_back(execution, current, plan, plan.call)
         else:
             left = await send(execution, current, plan)
-        if left is not None:
+        if left is not None and not execution.is_ours(left):
             return left
-        current = await execution.reload(current)
+        current = left or await execution.reload(current)
     return None

@@ -29,8 +29,8 @@ from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance
 from app.saga.definition import Saga
 from app.saga.evidence import went_out
-from app.saga.model import Action, Json, Operation, Status, Transition, call_document
-from app.saga.signals import Deferred, LateAnswer, StepRejected
+from app.saga.model import Action, Json, LastError, Operation, Status, Transition, call_document
+from app.saga.signals import Deferred, LateAnswer, RefundHeard, RefundsListed, StepRejected
 from app.worker.lease import Lease, Leases
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Execution:
     def __init__(self, parts: Parts, claimed: Claimed, lease: Lease, saga: Saga) -> None:
         self.parts = parts
         self.saga = saga
+        self.refunds_told = claimed.refunds_told
         self._lease = lease
         self._event = claimed.event
 
@@ -90,10 +91,14 @@ class Execution:
         """The operation as it is stored now."""
         return await persist(lambda: self.parts.store.load(operation.id))
 
+    @property
+    def event(self) -> Json:
+        """The webhook's JSON that made the operation; None once retention has emptied it."""
+        return None if self._event is None else json.loads(self._event)
+
     def document(self, sending: Sending) -> dict[str, Json]:
         """The document that the call is made from."""
-        event = None if self._event is None else json.loads(self._event)
-        return call_document(sending.operation, sending.step, event, undo=sending.action is Action.UNDO)
+        return call_document(sending.operation, sending.step, self.event, undo=sending.action is Action.UNDO)
 
     async def begin(self, sending: Sending, request: Json) -> bool:
         """Puts the call on record, if the operation is still ours and as it was."""
@@ -102,14 +107,19 @@ class Execution:
         start = start_of(self.parts, sending, request)
         return await persist(lambda: self.parts.store.begin(sending.operation, start))
 
-    async def defer(self, operation: Operation, until: datetime) -> Operation | None:
+    async def defer(self, operation: Operation, until: datetime, error: LastError | None = None) -> Operation | None:
         """Gives the claim back uncounted, as nothing was sent; None where the race for that was lost.
 
         Those that are put off together come back spread over a poll interval, not all in one moment.
-        """
-        return await self.decide(operation, Deferred(until + self.parts.slot_wait * random.random()))
 
-    async def decide(self, operation: Operation, signal: Deferred | StepRejected) -> Operation | None:
+        Args:
+            error: what stands in the way, where that is worth telling.
+        """
+        return await self.decide(operation, Deferred(until + self.parts.slot_wait * random.random(), error))
+
+    async def decide(
+        self, operation: Operation, signal: Deferred | StepRejected | RefundsListed | RefundHeard
+    ) -> Operation | None:
         """Records what follows without a call; None where the race for that was lost.
 
         It is never a late answer: no sending waits for it, so it is no evidence for one.
@@ -128,7 +138,7 @@ class Execution:
             ours = self.is_ours(current)
             if ours and exchange.sent_at is not None:
                 current = went_out(current, sending.step, sending.action, exchange.sent_at)
-            signal = answer if ours else LateAnswer(sending.step, sending.action, answer)
+            signal = answer if ours else LateAnswer(sending.step, sending.action, answer, sending.key)
             transition = advance(self.saga, current, signal, self.parts.clock.now(), random.random())
             if transition is None:
                 await persist(partial(self.parts.store.end_attempt, operation.id, attempt))
@@ -144,8 +154,10 @@ class Execution:
         # that was lost, and its answer would count a second time, as a late one.
         store, actor, id_, at = self.parts.store, self.parts.worker, uuid4(), self.parts.clock.now()
         landed = await persist(lambda: store.record(transition, actor=actor, attempt=attempt, at=at, id=id_))
+        after = transition.after
+        if landed and self.is_ours(transition.before):
+            self._lease.number = after.lease  # one more where another call follows under the same claim
         if landed and logger.isEnabledFor(logging.DEBUG):
-            after = transition.after
             logger.debug(
                 transition.cause,
                 extra={"operation_id": after.id, "step": after.step, "phase": after.phase, "status": after.status},

@@ -22,7 +22,10 @@ HEARTBEATS_A_LEASE = 3
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A claim of ours. `until` is in seconds of our monotonic clock."""
+    """A claim of ours. `until` is in seconds of our monotonic clock.
+
+    `number` goes on under a claim that makes more than one call.
+    """
 
     operation_id: UUID
     number: int
@@ -54,16 +57,16 @@ class Leases:
 
     async def beat(self) -> None:
         """Renews all leases once; one that was taken over meanwhile is over at once."""
-        held = list(self._held)
+        held = [(lease, lease.number) for lease in self._held]
         if not held:
             return
         asked = self._clock.monotonic()
         leased_until = self._clock.now() + self._duration
-        kept = await self._store.heartbeat([(lease.operation_id, lease.number) for lease in held], leased_until)
-        for lease in held:
-            if (lease.operation_id, lease.number) in kept:
+        kept = await self._store.heartbeat([(lease.operation_id, number) for lease, number in held], leased_until)
+        for lease, number in held:
+            if (lease.operation_id, number) in kept:
                 lease.until = asked + self._duration.total_seconds()
-            elif lease in self._held:
+            elif lease in self._held and lease.number == number:
                 lease.until = asked
 
     async def run(self) -> None:

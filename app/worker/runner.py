@@ -1,4 +1,4 @@
-"""Starts and stops the duties of a worker process: claim, heartbeat, supervise, retention."""
+"""Starts and stops the duties of a worker process: claim, heartbeat, supervise, retention, reconcile."""
 
 import asyncio
 import logging
@@ -12,9 +12,11 @@ from app.clock import Clock
 from app.db.claim import Claimed
 from app.db.engine import AsyncEngine
 from app.db.local import LocalTransactions
+from app.db.reconciliations import Turns
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
+from app.reconcile import Reconciler
 from app.saga.definition import LocalCall
 from app.saga.model import Operation
 from app.settings import Settings
@@ -23,6 +25,7 @@ from app.worker.claim import Claimer
 from app.worker.execute import execute
 from app.worker.execution import Execution, Parts, persist
 from app.worker.lease import Lease, Leases
+from app.worker.reconciliations import LEASE_MARGIN, LOOK_INTERVAL, Reconciliations
 from app.worker.retention import Sweeper
 from app.worker.supervise import Supervisor
 
@@ -55,6 +58,13 @@ def parts_of(
     )
 
 
+def reconciliations_of(settings: Settings, parts: Parts, reconciler: Reconciler) -> Reconciliations:
+    """The schedules of the configuration."""
+    longest = max((agent.timeout for agent in settings.agents.values()), default=timedelta(0))
+    turns = Turns(parts.engine, LEASE_MARGIN + longest)
+    return Reconciliations(reconciler, turns, settings.sources.values(), parts.clock)
+
+
 class Runner:
     """All duties of one worker process."""
 
@@ -81,8 +91,12 @@ class Runner:
         self._claiming: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Starts all duties."""
+    def start(self, reconciler: Reconciler) -> None:
+        """Starts all duties.
+
+        Args:
+            reconciler: takes payments in as webhooks do, and so is made when this runner can be told of them.
+        """
         interval = self._settings.worker.poll_interval
         self._claiming = asyncio.create_task(keep_up(self._claimer.run, interval), name="claim")
         self._duties = [
@@ -90,6 +104,10 @@ class Runner:
             asyncio.create_task(keep_up(partial(self._supervisor.run, interval), interval), name="supervise"),
             asyncio.create_task(keep_up(self._sweeper.run, interval), name="retention"),
         ]
+        if any(source.reconcile for source in self._settings.sources.values()):
+            reconciliations = reconciliations_of(self._settings, self._parts, reconciler)
+            reconciling = keep_up(reconciliations.run, LOOK_INTERVAL)
+            self._duties.append(asyncio.create_task(reconciling, name="reconcile"))
 
     def drain(self) -> None:
         """Takes no new claims; the calls that are out come to their end."""

@@ -13,6 +13,8 @@ from uuid import UUID, uuid4
 import httpx
 
 from app import providers
+from app.agents import Agents
+from app.agents.pages import Pages
 from app.api import Api, Context, create_app
 from app.control import Control
 from app.db.claim import Claim
@@ -20,6 +22,7 @@ from app.db.engine import create
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
+from app.fetching import Fetching
 from app.intake import Intake
 from app.saga import advance
 from app.saga.model import LastError, Operation, Outcome
@@ -162,8 +165,14 @@ def client_for(app: Api, key: str | None) -> httpx.AsyncClient:
 
 
 @contextlib.asynccontextmanager
-async def desk_on(database_url: str, clock: FixedClock, folder: Path) -> AsyncIterator[Desk]:
-    """An API process over a database, with no worker in it."""
+async def desk_on(
+    database_url: str, clock: FixedClock, folder: Path, partner: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Desk]:
+    """An API process over a database, with no worker in it.
+
+    Args:
+        partner: who answers what the API itself asks of agents and of others.
+    """
     path = folder / "makegood.toml"
     path.write_text(CONFIG)
     settings = load(path, {}, providers.known())
@@ -176,12 +185,23 @@ async def desk_on(database_url: str, clock: FixedClock, folder: Path) -> AsyncIt
     async def ready() -> None:
         """It is always ready."""
 
-    context = Context(settings, engine, clock, sagas, intake, Control(engine, store, sagas, clock, wakeup), ready)
+    agents = Agents(settings.agents, clock, partner)
+    context = Context(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        sagas=sagas,
+        intake=intake,
+        control=Control(engine, store, sagas, clock, wakeup),
+        fetching=Fetching(agents, Pages(partner), clock),
+        readiness=ready,
+    )
     app = create_app(context)
     try:
         async with client_for(app, OPERATOR) as client:
             yield Desk(app, client, context, store, clock)
     finally:
         context.stopping.set()
+        await agents.aclose()
         await store.close()
         await engine.dispose()

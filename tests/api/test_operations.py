@@ -44,6 +44,7 @@ async def test_an_operation_is_shown_as_the_contract_spells_it(desk: Desk) -> No
             {"name": "payment", "status": "done", "result": None},
             {"name": "purchase", "status": "todo", "result": None},
         ],
+        "external_refunds": [],
         "allowed_actions": ["retry", "cancel", "resolve"],
         "created_at": "2026-01-01T12:00:00Z",
         "updated_at": "2026-01-01T12:00:01Z",

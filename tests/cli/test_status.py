@@ -23,6 +23,9 @@ EXPECTED = {
     errors.DatabaseUnavailable: ExitStatus.UNAVAILABLE,
     errors.DatabaseBehind: ExitStatus.UNAVAILABLE,
     errors.EmbeddedDatabaseError: ExitStatus.UNAVAILABLE,
+    errors.AgentError: ExitStatus.UNAVAILABLE,
+    errors.Rejected: ExitStatus.UNAVAILABLE,
+    errors.Unavailable: ExitStatus.UNAVAILABLE,
 }
 
 

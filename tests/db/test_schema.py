@@ -12,10 +12,14 @@ from sqlalchemy import Connection, text
 import app
 from app.db import schema
 from app.db.engine import AsyncEngine, connect, create
+from app.db.reconciliations import ReconciliationRow
+from app.db.refund_tables import ExternalRefundRow
 from app.db.tables import OperationRow
 from app.errors import DatabaseBehind, DatabaseUnavailable
 
-METADATA = OperationRow.metadata
+# Each brings the tables of its module; the metadata is one for all.
+DECLARED = (OperationRow, ExternalRefundRow, ReconciliationRow)
+METADATA = DECLARED[0].metadata
 
 CATALOG = """
 SELECT conrelid::regclass::text AS place, conname::text AS name, pg_get_constraintdef(oid) AS rule FROM pg_constraint
@@ -111,8 +115,9 @@ async def test_a_database_of_another_makegood_is_refused(engine: AsyncEngine, da
 async def test_a_database_at_an_earlier_revision_is_behind_and_the_command_is_named(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "_revisions", lambda: ("0002", "0001"))
-    with pytest.raises(DatabaseBehind, match=r"0001, and 0002 is needed\. Run `makegood migrate`"):
+    newest, *_ = schema._revisions()
+    monkeypatch.setattr(schema, "_revisions", lambda: ("9999", newest))
+    with pytest.raises(DatabaseBehind, match=rf"{newest}, and 9999 is needed\. Run `makegood migrate`"):
         await schema.check(engine)
 
 

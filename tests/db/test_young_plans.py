@@ -14,7 +14,7 @@ CASES = {
         (
             "smallint, uuid[], int[], int[], text[], text[], text[], text[], text[], text[], int[], timestamptz[],"
             " timestamptz[], text[], timestamptz[], timestamptz[], text[], text[], uuid[], timestamptz[], timestamptz[],"
-            " timestamptz[], timestamptz[]"
+            " timestamptz[], timestamptz[], int[]"
         ),
     ),
     "end_attempts": (journal.END_ATTEMPTS, "smallint, uuid[], int[], text[], text[], timestamptz[]"),

@@ -185,6 +185,17 @@ class Fake(ABC):
     payment_prefix: ClassVar[str]
     refund_prefix: ClassVar[str]
 
+    # It receives any wish, and tells later by an event what became of it.
+    tells_later: ClassVar[bool] = False
+    # Its payments tell how much of them went back; else only that all did.
+    tells_parts: ClassVar[bool] = True
+    # Refunds of one payment that its list is read to the end with.
+    most_refunds: ClassVar[int] = 95
+
+    def basis_of(self, payment: Captured) -> Any:  # noqa: ARG002 - most need none
+        """What the list gives for a wish to rest on, before anything was given back."""
+        return None
+
     @abstractmethod
     def kind_of(self, asked: Asked) -> Kind:
         """What a request is about."""

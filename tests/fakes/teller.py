@@ -38,7 +38,8 @@ class Teller:
         """A wish for all of a payment, or for some of it, in the unit of ISO 4217."""
         event = self.fake.payment_event(payment)
         whole = payment.amount if amount is None else amount
-        return Wanted(payment.id, payment.order_id, whole, payment.currency, key, event)
+        basis = self.fake.basis_of(payment)
+        return Wanted(payment.id, payment.order_id, whole, payment.currency, key, event, basis)
 
     async def give(self, wanted: Wanted) -> Refund | Verdict:
         """Sends a wish. Raises httpx.TransportError where no answer came."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import providers
@@ -118,6 +118,7 @@ def test_a_header_that_is_missing_or_malformed_is_refused(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", providers.names())
+@settings(deadline=None)  # the first example makes the stage, with its keys
 @given(data=st.data())
 def test_no_headers_and_no_body_make_more_than_a_refusal(name: str, data: st.DataObject) -> None:
     stage = stage_of(name)

@@ -42,6 +42,8 @@ async def pages_of(fake: Fake, source: Source, since: datetime = SINCE, until: d
     async with fake.listening() as base_url, httpx.AsyncClient(base_url=base_url) as client:
         while not pages or pages[-1].next_page is not None:
             question = payments.search(source, since, until, pages[-1].next_page if pages else None)
+            if question is None:
+                break
             page = payments.found(source, await carried(client, question))
             assert page is not None
             pages.append(page)
@@ -50,11 +52,12 @@ async def pages_of(fake: Fake, source: Source, since: datetime = SINCE, until: d
 
 
 def read_all(source: Source, pages: list[PaidPage]) -> dict[str, Payment]:
-    """The payments by their ids; each page's bodies are payments, every one of them."""
+    """The payments of the time by their ids; each page's bodies are payments, every one of them."""
     found = [read(source, Delivery(None), body) for page in pages for body in page.bodies]
     paid = [each for each in found if isinstance(each, Payment)]
     assert len(paid) == len(found)
-    return {each.external_id: each for each in paid}
+    # Some lists cannot be asked for times.
+    return {each.external_id: each for each in paid if each.occurred_at is None or SINCE <= each.occurred_at < NOW}
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -66,7 +69,8 @@ async def test_a_payment_is_read_as_its_webhook_is(name: str) -> None:
     assert external_id == payment.id
     assert (found.order_id, found.amount, found.currency) == ("order-1", 1999, "EUR")
     assert found.occurred_at is None or SINCE <= found.occurred_at <= NOW
-    told = read(stage.source, Delivery(None), json.dumps(fake.payment_event(payment)).encode())
+    hint = Delivery(None, min(stage.source.fields.payment_events))  # one has its type in a header alone
+    told = read(stage.source, hint, json.dumps(fake.payment_event(payment)).encode())
     assert isinstance(told, Payment)
     same = (told.external_id, told.order_id, told.amount, told.currency, told.event_type)
     assert same == (found.external_id, found.order_id, found.amount, found.currency, found.event_type)
@@ -103,7 +107,8 @@ async def test_what_went_back_is_told(name: str) -> None:
     fake.give_by_hand(whole, 1999)
     fake.give_by_hand(some, 700)
     refunded = {key: value for page in await pages_of(fake, source) for key, value in page.refunded.items()}
-    assert refunded == {whole.id: 1999, some.id: 700, none.id: 0}
+    parts = {some.id: 700, none.id: 0} if fake.tells_parts else {}
+    assert refunded == {whole.id: 1999, **parts}
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def payments_of(name: str) -> Payments:
 
 async def ask_for_payments(teller: Teller, name: str, page: str | None = None) -> None:
     question = payments_of(name).search(stage_of(name).source, SINCE, UNTIL, page)
+    assert question is not None
     await teller.client.request(question.method, question.path)
 
 

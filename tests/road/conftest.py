@@ -9,6 +9,7 @@ import pytest
 from app.db.claim import Claimed
 from app.db.store import Store
 from tests.road.line import Line, line_to
+from tests.road.refunding import RefundWorld, refund_world_of
 from tests.road.watch import Watch, watching
 from tests.road.world import World, world_of
 
@@ -48,3 +49,10 @@ def claimed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Store, "claim", noting)
     return orders
+
+
+@pytest.fixture
+async def refund_world(tmp_path: Path, database_url: str) -> AsyncIterator[RefundWorld]:
+    """Stripe and the supplier, listening, beside an empty database; the test starts the service."""
+    async with refund_world_of(tmp_path, database_url) as world:
+        yield world

@@ -63,19 +63,10 @@ async def client_of(url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @dataclass
-class Client:
-    """What a test does with a service."""
+class Operator:
+    """What an operator does with a service."""
 
     http: httpx.AsyncClient
-    psp: PaymentProvider
-
-    async def pay(self, order_id: str, amount: int = 1999) -> str:
-        """A payment that is captured and told of once; the id of its operation."""
-        payment = self.psp.capture(order_id, amount)
-        answer = await self.psp.send(self.psp.event(payment))
-        assert answer is not None
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["operation_id"])
 
     async def get(self, path: str) -> Any:
         """The JSON of a GET."""
@@ -134,3 +125,18 @@ class Client:
     async def post(self, path: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
         """An operator's call."""
         return await self.http.post(path, json=body, headers=headers)
+
+
+@dataclass
+class Client(Operator):
+    """An operator who also pays, at the sandbox's provider."""
+
+    psp: PaymentProvider
+
+    async def pay(self, order_id: str, amount: int = 1999) -> str:
+        """A payment that is captured and told of once; the id of its operation."""
+        payment = self.psp.capture(order_id, amount)
+        answer = await self.psp.send(self.psp.event(payment))
+        assert answer is not None
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["operation_id"])

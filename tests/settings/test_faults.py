@@ -14,6 +14,7 @@ DO = 'do = { agent = "supplier", method = "POST", path = "/purchases" }'
 REFUND = 'undo = { agent = "psp", method = "POST", path = "/refunds" }'
 STEP = "sagas.purchase.steps[1]"
 KEY = '[[api_keys]]\nname = "{}"\nscope = "read"\nsha256 = "{}"\n'
+OAUTH = 'base_url = "https://h"\noauth = { token_path = "/token", client_id = "shop", client_secret = "s3cret" }\n'
 SECOND_PURCHASE = f'[[sagas.purchase.steps]]\nname = "purchase"\n{DO}\n'
 
 
@@ -144,7 +145,12 @@ def test_fields_are_checked(faults: Faults, line: str, fault: str) -> None:
         ('base_url = "https://h"\ntimeout = 10', "timeout: must be a string, not an integer"),
         ('base_url = "https://h"\ntimeout = "0s"', "timeout: must be at least 1ms"),
         ('base_url = "https://h"\nmax_concurrency = 0', "max_concurrency: must be at least 1"),
-        ('base_url = "https://h"\noauth = { client_id = "x" }', "oauth: unknown key"),
+        ('base_url = "https://h"\noauth = "x"', "oauth: must be a table, not a string"),
+        (OAUTH.replace("client_id", 'scope = "x", client_id'), "oauth.scope: unknown key"),
+        (OAUTH.replace("/token", "token"), 'oauth.token_path: must be a path such as "/v1/oauth2/token"'),
+        (OAUTH.replace("s3cret", ""), "oauth.client_secret: must have printable ASCII characters, and no other"),
+        (OAUTH + "headers = { authorization = 'x' }", "oauth: does not go with the header Authorization"),
+        (OAUTH.replace("//h", "//u:p@h"), "oauth: does not go with credentials in base_url"),
         ('base_url = "https://h"\nbreaker = { failures = 0 }', "breaker.failures: must be at least 1"),
         ('base_url = "https://h"\nbreaker = { opens = "1s" }', 'breaker.opens: unknown key (did you mean "open"?)'),
         ('base_url = "https://h"\nheaders = { "a b" = "c" }', 'headers."a b": is not the name of a header'),
@@ -160,6 +166,12 @@ def test_agents_are_checked(faults: Faults, new: str, fault: str) -> None:
     found = faults('base_url = "https://supplier.example"', new)
     assert len(found) == 1
     assert found[0].startswith(f"agents.supplier.{fault}")
+
+
+def test_a_missing_part_of_the_credentials_is_told(faults: Faults) -> None:
+    assert faults('base_url = "https://supplier.example"', 'base_url = "https://h"\noauth = {}') == [
+        f"agents.supplier.oauth.{key}: is required" for key in ("token_path", "client_id", "client_secret")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -211,8 +223,18 @@ def test_steps_are_checked(faults: Faults, new: str, fault: str) -> None:
         ("undo = true", "steps[0].undo: must be a table, not a boolean"),
         (REFUND + '\nlookup = { agent = "psp", method = "GET", path = "/x" }', "steps[0].lookup: the first step"),
         (
-            'undo = { agent = "psp", refund = "stripe" }',
-            'steps[0].undo.refund: no refund protocol named "stripe": this version speaks none',
+            'undo = { agent = "psp", refund = "stripes" }',
+            'steps[0].undo.refund: no refund protocol named "stripes"; there are: ',
+        ),
+        ('undo = { agent = "pst", refund = "stripe" }', 'steps[0].undo.agent: no agent named "pst"'),
+        ('undo = { refund = "stripe" }', "steps[0].undo.agent: is required"),
+        (
+            'undo = { agent = "psp", refund = "stripe", path = "/refunds" }',
+            "steps[0].undo.path: does not go with `refund`",
+        ),
+        (
+            'undo = { agent = "psp", refund = "stripe", timeout = "1s" }',
+            "steps[0].undo.timeout: does not go with `refund`",
         ),
     ],
 )

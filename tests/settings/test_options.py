@@ -54,7 +54,6 @@ def test_a_value_may_come_from_the_environment(small: Load) -> None:
             'provider = "square"\nsecrets = ["s"]\nurl = "shop.example"\n',
             'url: must be the notification URL as registered, such as "https://shop.example/webhooks/square"',
         ),
-        (PAYPAL, "certificates: must name a PEM file with PayPal's certificate: none is fetched"),
         (PAYPAL + 'certificates = "x.pem"\n', "certificates: must be an array, not a string"),
         (PAYPAL + 'certificates = ["none.pem"]\n', "certificates[0]: cannot be read: No such file or directory"),
         (HMAC + 'algorithm = "md5"\n', 'algorithm: must be one of sha256, sha512, not "md5"'),

@@ -37,7 +37,7 @@ def checkout(tmp_path: Path) -> Path:
     program(tmp_path / ".venv/bin/python", PYTHON)
     for name in ("ruff", "lint-imports", "deptry"):
         program(tmp_path / ".venv/bin" / name, "exit 0")
-    for name in ("requirements/dev.lock", "pyproject.toml"):
+    for name in ("requirements/dev.lock", "requirements/bench.lock", "pyproject.toml"):
         source = tmp_path / name
         source.parent.mkdir(exist_ok=True)
         source.write_text(name, encoding="utf-8")
@@ -106,6 +106,17 @@ def test_lock_is_installed_again_only_when_it_has_changed(checkout: Path, monkey
     call(checkout, "run")
     (line,) = (checkout / "installed").read_text(encoding="utf-8").splitlines()
     assert line.endswith(f"--require-hashes -r {checkout}/requirements/dev.lock")
+
+
+def test_the_bench_gets_its_arguments_and_what_only_it_needs(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(checkout / "bin/uv", f'echo "$@" >>{checkout}/installed')
+    monkeypatch.setenv("PATH", str(checkout / "bin"), prepend=":")
+    (checkout / "requirements/bench.lock").write_text("another", encoding="utf-8")
+    for _ in range(2):
+        ended = call(checkout, "bench", "--quick")
+        assert (ended.returncode, ended.stdout) == (0, "-m bench --quick\n")
+    (line,) = (checkout / "installed").read_text(encoding="utf-8").splitlines()
+    assert line.endswith(f"--require-hashes -r {checkout}/requirements/bench.lock")
 
 
 def test_failed_installation_is_named_and_tried_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,10 +26,19 @@ def test_the_page_is_what_the_machine_of_today_makes_it(generated: str) -> None:
     assert PAGE.read_text(encoding="utf-8") == generated
 
 
-def test_the_walk_comes_to_every_status_but_waiting(generated: str) -> None:
-    """`waiting` is for providers that confirm a refund later; no declared call leads to it."""
+def test_the_walk_comes_to_every_status(generated: str) -> None:
     reached = {state.partition("_")[2] for _, state in arrows(generated)}
-    assert reached == set(Status) - {Status.WAITING}
+    assert reached == set(Status)
+
+
+def test_only_a_provider_that_confirms_later_lets_an_operation_wait(generated: str) -> None:
+    leading = {
+        cause
+        for (before, after), causes in arrows(generated).items()
+        if after == "refund_waiting" and before != after
+        for cause in causes
+    }
+    assert leading == {"refund_answered", "refunds_listed"}
 
 
 def test_there_is_no_way_back_from_the_refund(generated: str) -> None:
@@ -44,7 +53,7 @@ def test_there_is_no_way_back_from_the_refund(generated: str) -> None:
 def test_the_ends_are_left_by_a_proof_to_the_contrary_or_a_cancel_alone(generated: str) -> None:
     ends = ("purchase_succeeded", "refund_succeeded", "refund_refunded")
     leaving = {cause for (before, _), causes in arrows(generated).items() if before in ends for cause in causes}
-    assert leaving == {"late_answer", "cancel_requested"}
+    assert leaving == {"late_answer", "cancel_requested", "refund_heard"}
 
 
 def test_only_a_claim_puts_an_operation_into_a_workers_hands(generated: str) -> None:

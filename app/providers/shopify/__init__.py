@@ -7,12 +7,18 @@ that was paid. So the order itself must say that it is paid. Newer deliveries ha
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import ClassVar
 
 from app.providers import mac
 from app.providers.protocol import Delivery, Provider, Signed
+from app.providers.refunds import Payments, RefundNews, Refunds
+from app.providers.shopify.news import refund_news
+from app.providers.shopify.payments import EVENT_ID, ShopifyPayments
+from app.providers.shopify.refunds import ShopifyRefunds
 from app.providers.text import storable
+from app.saga.model import Json
 from app.settings import AmountUnit, Fields, Source
 
 _SIGNATURE = "shopify-hmac-sha256"
@@ -32,6 +38,9 @@ class _Shopify(Provider):
     )
     received = "financial_status == 'paid'"
     mode = "test && 'test' || 'live'"
+    event_id = EVENT_ID  # of an order that was read; one that is told has its event's id in a header
+    refunds: ClassVar[Refunds | None] = ShopifyRefunds()
+    payments: ClassVar[Payments | None] = ShopifyPayments()
 
     def secret_fault(self, secret: str) -> str | None:
         """What is wrong with a secret, or None."""
@@ -55,6 +64,10 @@ class _Shopify(Provider):
             "X-Shopify-Event-Id": delivery_id,
         }
         return Signed(headers, body)
+
+    def refund_news(self, source: Source, event: Json) -> Sequence[RefundNews]:  # noqa: ARG002 - the same for all
+        """What a body tells of refunds or a dispute: the topic stands in no body, its shape tells it."""
+        return refund_news(event)
 
 
 def _signature(key: bytes, body: bytes) -> bytes:
