@@ -108,9 +108,16 @@ async def test_a_second_delivery_of_the_payment_starts_nothing(store: Store, dat
     assert await database.fetchval("SELECT count(*) FROM attempts") == 1
 
 
-async def test_where_the_first_of_two_has_no_start_the_second_does_not_start_it(store: Store, database: Any) -> None:
+@pytest.mark.parametrize("together", [True, False])
+async def test_where_the_first_of_two_has_no_start_the_second_does_not_start_it(
+    store: Store, database: Any, *, together: bool
+) -> None:
     arrival, start = started(operation_for(), delivery_id="msg_2")
-    first, second = await asyncio.gather(store.ingest(arrival_of(operation_for())), store.ingest(arrival))
+    both = (arrival_of(operation_for()), arrival)
+    if together:
+        first, second = await asyncio.gather(*(store.ingest(one) for one in both))
+    else:
+        first, second = [await store.ingest(one) for one in both]
     await settle()
     assert (first.status, second.status, start.told) == ("accepted", "duplicate", [False])
     row = await database.fetchrow("SELECT status, revision, lease, locked_by FROM operations")

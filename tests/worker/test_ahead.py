@@ -3,93 +3,25 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
 
 import pytest
 
 from app.agents import RequestRefused
-from app.agents.breaker import CircuitBreaker
-from app.agents.gate import Gate
 from app.db.claim import Claimed
 from app.saga import Sending, prepare
-from app.saga.definition import LocalCall, Saga, Step, hash_of
-from app.saga.model import Action, Json
-from app.saga.retry import taken
+from app.saga.definition import LocalCall, Saga, Step
+from app.saga.model import Action, Phase, Reason
 from app.worker import ahead
-from app.worker.ahead import LARGEST_EVENT, Ahead, Prepared, make_ready
-from app.worker.call import send_prepared
-from app.worker.execution import Execution, Parts
-from tests.builders import NOW, FixedClock, operation_for, purchase_saga
-from tests.worker.stage import LEASE, REQUEST, SaidAgents, SaidStore, claimed, execution_of
+from app.worker.ahead import LARGEST_EVENT, Ahead, make_ready
+from app.worker.call import send, send_prepared
+from app.worker.execution import Execution
+from tests.builders import purchase_saga
+from tests.worker.bench import OPEN, Bench
+from tests.worker.stage import REQUEST, SaidStore, claimed, execution_of
 
-OPEN = timedelta(seconds=30)
 LOCAL = LocalCall("tests.road.steps:pack", timedelta(seconds=1))
-
-
-class SaidSagas:
-    """Sagas of which a process has met these."""
-
-    def __init__(self, *sagas: Saga) -> None:
-        self._sagas = {hash_of(saga): saga for saga in sagas}
-
-    def known(self, saga_hash: str) -> Saga | None:
-        """One of them."""
-        return self._sagas.get(saga_hash)
-
-
-class GatedAgents(SaidAgents):
-    """Agents with a real gate; `wrong`: what rendering raises."""
-
-    def __init__(self, clock: FixedClock, slots: int = 2, wrong: Exception | None = None) -> None:
-        super().__init__()
-        self.one_gate = Gate("supplier", slots, CircuitBreaker(1, OPEN), clock)
-        self.documents: list[dict[str, Any]] = []
-        self.wrong = wrong
-
-    def render(self, *how: object) -> Any:
-        """The request, or what is wrong."""
-        self.documents.append(cast("dict[str, Any]", how[1]))
-        if self.wrong is not None:
-            raise self.wrong
-        return REQUEST
-
-    def gate(self, _agent: str) -> Any:
-        """The one gate."""
-        return self.one_gate
-
-
-@dataclass
-class Bench:
-    """What a call is made ready with."""
-
-    clock: FixedClock = field(default_factory=FixedClock)
-    saga: Saga = field(default_factory=purchase_saga)
-    slots: int = 2
-
-    def __post_init__(self) -> None:
-        self.agents = GatedAgents(self.clock, self.slots)
-        self.parts: Parts = replace(
-            execution_of(Execution, SaidStore(), self.agents, self.clock, claimed()).parts,
-            sagas=cast("Any", SaidSagas(self.saga)),
-        )
-        self.one = taken(operation_for(saga=self.saga), "worker-1", NOW, NOW + LEASE)
-
-    def ready(self, event: Callable[[], Json] = lambda: {"type": "payment.received"}) -> Prepared | None:
-        """The call, ready."""
-        return make_ready(self.parts, self.one, event)
-
-    @property
-    def free(self) -> int:
-        """How many slots are free."""
-        taken = []
-        while (slot := self.agents.one_gate.slot_now()) is not None:
-            taken.append(slot)
-        for slot in taken:
-            slot.release()
-        return len(taken)
 
 
 def test_a_call_over_http_is_made_ready_as_it_would_be_begun_and_holds_its_slot() -> None:
@@ -115,6 +47,26 @@ def test_a_call_over_http_is_made_ready_as_it_would_be_begun_and_holds_its_slot(
     assert bench.free == 1
     prepared.slot.release()
     assert bench.free == 2
+
+
+@pytest.mark.parametrize("action", [Action.DO, Action.UNDO])
+async def test_the_request_is_made_of_what_it_would_be_made_of_after_the_claim(action: Action) -> None:
+    """Another request under the same idempotency key would be refused."""
+    bench = Bench()
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    bench.one = replace(bench.one, traceparent=trace)
+    if action is Action.UNDO:
+        bench.one = replace(bench.one, phase=Phase.REFUND, reason=Reason.CANCELLED, step="payment", action=action)
+    prepared = bench.ready()
+    assert prepared is not None
+    assert prepared.sending.action is action
+    one = Claimed(bench.one, claimed().from_status, b'{"type": "payment.received"}')
+    store = SaidStore()
+    execution = execution_of(Execution, store, bench.agents, bench.clock, one)
+    await send(execution, bench.one, prepared.sending)
+    assert bench.agents.documents[0] == bench.agents.documents[1]
+    assert bench.agents.traces == [trace, trace]
+    assert store.begun == [prepared.begun.start]
 
 
 def test_what_needs_no_call_or_another_kind_of_call_is_not_made_ready(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from app.db.claim import Claimed
 from app.errors import DatabaseUnavailable
 from app.saga.model import Operation
@@ -121,6 +123,17 @@ async def test_no_more_are_under_way_than_there_are_places_though_a_claim_is_out
         shift.may_end.set()
         await settle()
     assert (slots.held, shift.claimer._free()) == (0, 4)
+
+
+@pytest.mark.parametrize(("places", "claimed_for"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+async def test_half_of_the_places_are_the_claims_where_nothing_is_known_to_wait(places: int, claimed_for: int) -> None:
+    shift = shift_of(slots=Slots(), concurrency=places)
+    async with shift.running():
+        await idle(shift)
+        assert shift.store.claims[-1].most == places  # the first one does not know
+        assert not await shift.claimer.claim()
+        assert shift.store.claims[-1].most == claimed_for
+        assert shift.claimer._free() == places
 
 
 async def test_with_one_place_it_is_the_claims_or_the_new_operations() -> None:
