@@ -154,7 +154,7 @@ class Claimer:
             ahead.drop_all()
         return len(claimed)
 
-    def start_with(self, operation: Operation, event: Json, size: int) -> "Start | None":
+    def start_with(self, operation: Operation, event: Json, payload: bytes) -> "Start | None":
         """Makes the first call of a new operation ready, to be taken by the transaction that stores it.
 
         None where it has to be claimed: no room, a call that cannot be made ready, or older ones that wait to be claimed,
@@ -162,9 +162,9 @@ class Claimer:
 
         Args:
             event: the webhook's JSON.
-            size: of its body, in bytes.
+            payload: its raw body.
         """
-        if size > LARGEST_EVENT:
+        if len(payload) > LARGEST_EVENT:
             return None
         if self._stopping or self._behind or self._free() <= 0:
             return None
@@ -174,7 +174,7 @@ class Claimer:
         if prepared is None:
             return None
         self._starting += 1
-        return Start(self, prepared, Claimed(claimed, operation.status, None), counted_from)
+        return Start(self, prepared, Claimed(claimed, operation.status, payload), counted_from)
 
     def started(self, start: "Start", *, accepted: bool) -> None:
         """The transaction that was to take a new operation is over; `Start` calls this."""

@@ -145,12 +145,12 @@ class Starts:
     """What starts new operations: asked, it says no, or makes a start that remembers what it is told."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Any, int]] = []
+        self.asked: list[tuple[str, Any, bytes]] = []
         self.made: list[SaidStart] = []
         self.willing = True
 
-    def __call__(self, operation: Operation, event: Any, size: int) -> SaidStart | None:
-        self.asked.append((operation.external_id, event, size))
+    def __call__(self, operation: Operation, event: Any, payload: bytes) -> SaidStart | None:
+        self.asked.append((operation.external_id, event, payload))
         if not self.willing:
             return None
         self.made.append(SaidStart(begun_of(operation)))
@@ -170,7 +170,7 @@ async def test_what_is_started_as_it_is_stored_wakes_nobody(door: Door, starts: 
     assert receipt.status == "accepted"
     [start] = starts.made
     assert start.told == [True]
-    assert starts.asked == [("pay_1", payment(), len(json.dumps(payment())))]
+    assert starts.asked == [("pay_1", payment(), json.dumps(payment()).encode())]
     assert not door.wakeup._due.is_set()
     assert await door.database.fetchval("SELECT status FROM operations") == "processing"
 

@@ -12,7 +12,7 @@ from app.agents import RequestRefused
 from app.db.claim import Claimed
 from app.saga import Sending, prepare
 from app.saga.definition import LocalCall, Saga, Step
-from app.saga.model import Action, Phase, Reason
+from app.saga.model import Action, Phase, Reason, StepState, StepStatus
 from app.worker import ahead
 from app.worker.ahead import LARGEST_EVENT, Ahead, make_ready
 from app.worker.call import send, send_prepared
@@ -56,7 +56,9 @@ async def test_the_request_is_made_of_what_it_would_be_made_of_after_the_claim(a
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     bench.one = replace(bench.one, traceparent=trace)
     if action is Action.UNDO:
-        bench.one = replace(bench.one, phase=Phase.REFUND, reason=Reason.CANCELLED, step="payment", action=action)
+        bought = StepState("purchase", StepStatus.DONE, did=True, result={"ref": "A"})
+        bench.one = replace(bench.one, phase=Phase.REFUND, reason=Reason.CANCELLED, action=action)
+        bench.one = replace(bench.one, steps=(bench.one.steps[0], bought))  # its undo reads its result
     prepared = bench.ready()
     assert prepared is not None
     assert prepared.sending.action is action

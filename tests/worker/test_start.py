@@ -7,7 +7,7 @@ import pytest
 
 from app.db.claim import Claimed
 from app.errors import DatabaseUnavailable
-from app.saga.model import Operation
+from app.saga.model import Operation, Status
 from app.worker.ahead import LARGEST_EVENT, Prepared
 from app.worker.claim import Start
 from app.worker.lease import Lease
@@ -16,8 +16,8 @@ from tests.worker.shift import Shift, Slots, Working, settle, shift_of
 from tests.worker.stage import LEASE, SaidStore, claimed
 
 
-def start(shift: Shift, payment: str = "pay_1", size: int = 2) -> Start | None:
-    return shift.claimer.start_with(operation_for(payment), {"type": payment}, size)
+def start(shift: Shift, payment: str = "pay_1", payload: bytes = b"{}") -> Start | None:
+    return shift.claimer.start_with(operation_for(payment), {"type": payment}, payload)
 
 
 def started(shift: Shift, payment: str = "pay_1") -> Start:
@@ -42,7 +42,7 @@ async def test_an_operation_that_was_accepted_is_worked_on_under_the_lease_that_
         assert event == {"type": "pay_1"}
         assert (operation.status, operation.lease, operation.attempt, operation.revision) == ("processing", 1, 1, 2)
         assert (operation.locked_by, operation.complete_by, operation.next_run_at) == ("worker-1", NOW + LEASE, None)
-        assert (made.claimed.operation, made.claimed.from_status) == (operation, "pending")
+        assert made.claimed == Claimed(operation, Status.PENDING, b"{}")
         shift.clock.advance(LEASE / 2)
         made.landed(accepted=True)
         [held] = shift.leases._held
@@ -168,9 +168,9 @@ async def test_a_call_that_is_not_ready_a_large_event_and_the_end_leave_no_trace
         assert start(shift, "pay_2") is None
         made.landed(accepted=False)
         asked = len(slots.asked)
-        assert start(shift, "pay_3", size=LARGEST_EVENT + 1) is None
+        assert start(shift, "pay_3", payload=b"x" * (LARGEST_EVENT + 1)) is None
         assert len(slots.asked) == asked
-        at_most = start(shift, "pay_3", size=LARGEST_EVENT)
+        at_most = start(shift, "pay_3", payload=b"x" * LARGEST_EVENT)
         assert at_most is not None
         at_most.landed(accepted=False)
         assert (slots.held, shift.claimer._free()) == (0, 4)
