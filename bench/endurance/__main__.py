@@ -20,6 +20,7 @@ from bench.endurance.balance import balance
 from bench.endurance.report import Found
 from bench.endurance.sample import Sample, ask, values
 from bench.postgres import Postgres
+from bench.report import progress
 from bench.stage import Options, Stage, free_port, tag
 
 SAMPLE_LIMIT = 20.0  # seconds; a busy machine makes us miss a sample, and no more
@@ -94,7 +95,7 @@ class Run:
                 sample = await self._sample(said)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self.found.missed.append(f"{(said['at'] - self.began) / 60:.1f} min: {type(error).__name__}: {error}")
-            report.progress(f"missed: {self.found.missed[-1]}")
+            progress(f"missed: {self.found.missed[-1]}")
             return
         self.found.samples.append(sample)
         report.say(sample)
@@ -128,7 +129,7 @@ async def load(run: Run, port: int, name: str) -> list[int]:
         limit = options["every"] + LOAD_SLOW + LOAD_END
         while "ended" not in (said := json.loads(await child.line("{", seconds=limit))):
             await run.window(said)
-    report.progress(f"the load has ended: {said}")
+    progress(f"the load has ended: {said}")
     return [int(number) for number in json.loads(unsettled.read_text(encoding="ascii"))]
 
 
@@ -172,7 +173,7 @@ async def run(wanted: argparse.Namespace) -> int:
                 found.failure = f"{type(error).__name__}: {error}"
             report.show(found)
             report.keep(out, found)
-            report.progress(f"written: {out}/endurance.json, {out}/endurance.svg")
+            progress(f"written: {out}/endurance.json, {out}/endurance.svg")
         finally:
             await postgres.close()
     return 0 if found.good else 1

@@ -103,7 +103,7 @@ def values(asked: Asked, load: Mapping[str, float], wal_before: float) -> dict[s
     if ended:
         found["WAL"] = (asked.wal - wal_before) / len(ended)
     for name, table in asked.tables.items():
-        if name in KEPT:
+        if name in KEPT and table["rows"]:
             found |= {
                 f"{name} row": table["bytes"] / table["rows"],
                 f"{name} indexes": table["index_bytes"] / table["rows"],

@@ -26,7 +26,8 @@ from bench.webhooks import body, request
 
 CONNECTIONS = 256  # at once; with so many under way the others wait here, and the service is far behind
 ANSWER_LIMIT = 30.0  # seconds for one answer
-SENDINGS = 8  # of one webhook, the pauses between them doubling from one second on: for two minutes
+SENDINGS = 8  # of one webhook
+PAUSE = 1.0  # seconds before the second sending, then twice as long each time: for two minutes
 GRACE = 150.0  # seconds after the last webhook was due; who is not answered then is given up
 
 
@@ -97,7 +98,7 @@ class Steady:
     async def _send(self, number: int, due: float) -> None:
         for sending in range(SENDINGS):
             if sending:
-                await asyncio.sleep(2 ** (sending - 1))
+                await asyncio.sleep(PAUSE * 2 ** (sending - 1))
                 self._window.again += 1
             async with self._slots:
                 status = await self._ask(number)
