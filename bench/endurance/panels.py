@@ -12,7 +12,6 @@ COLUMNS, WIDTH, HEIGHT = 3, 320, 150  # panels in a row; pixels of one with its 
 PLOT_WIDTH, PLOT_HEIGHT, LEFT, TOP = 250, 84, 52, 34  # pixels of the drawn part, and where it begins
 LINE, MIDDLE, GRID, QUARTER, BAD = "#1f6f8b", "#c0603a", "#b8c4cc", "#f2f4f5", "#b00020"
 HIGHEST = 4.0  # times the median: what is above is drawn at the edge, or one bad moment would flatten all others
-WORDS = {True: "level", False: "NOT LEVEL", None: ""}
 
 
 def plot(samples: Sequence[Sample], verdicts: Sequence[Verdict], seconds: float, title: str) -> str:
@@ -31,11 +30,10 @@ def panel(samples: Sequence[Sample], verdict: Verdict, seconds: float) -> Iterat
     """One measure: its values over time, and the medians that are compared, over their quarters."""
     name = verdict.measure.name
     points = [(sample.at, sample.values[name]) for sample in samples if name in sample.values]
-    said = WORDS[verdict.level]
     colour = BAD if verdict.level is False else "black"
     unit = f" ({verdict.measure.unit})" if verdict.measure.unit else ""
     yield f'<text x="8" y="16">{escape(name + unit)}</text>'
-    yield f'<text x="{LEFT + PLOT_WIDTH}" y="16" text-anchor="end" fill="{colour}">{said}</text>'
+    yield f'<text x="{LEFT + PLOT_WIDTH}" y="16" text-anchor="end" fill="{colour}">{verdict.word}</text>'
     highest = top_of([value for _, value in points])
     for quarter, value in ((0.25, verdict.second), (0.75, verdict.last)):
         x = LEFT + quarter * PLOT_WIDTH

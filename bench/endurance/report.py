@@ -11,8 +11,6 @@ from bench.endurance.panels import plot
 from bench.endurance.sample import Sample
 from bench.report import figure, progress
 
-WORDS = {True: "level", False: "NOT LEVEL", None: "not judged"}
-
 
 @dataclass(slots=True)
 class Found:
@@ -69,7 +67,7 @@ def judged(verdict: Verdict) -> str:
     second, last = ("-" if value is None else figure(value) for value in (verdict.second, verdict.last))
     ratio = f"{verdict.last / verdict.second:6.2f} x" if verdict.second and verdict.last is not None else ""
     measure = verdict.measure
-    return f"  {measure.name:20} {second:>12} -> {last:>12} {measure.unit:20} {ratio:9} {WORDS[verdict.level]}"
+    return f"  {measure.name:20} {second:>12} -> {last:>12} {measure.unit:20} {ratio:9} {verdict.word}"
 
 
 def keep(folder: Path, found: Found) -> None:
@@ -93,7 +91,7 @@ def document(found: Found) -> dict[str, Any]:
         "balance": found.balance,
         "missed": found.missed,
         "verdicts": [
-            {**asdict(each.measure), "second": each.second, "last": each.last, "level": each.level}
+            {**asdict(each.measure), "second": each.second, "last": each.last, "level": each.level, "word": each.word}
             for each in found.verdicts()
         ],
         "samples": [asdict(sample) for sample in found.samples],

@@ -26,7 +26,7 @@ SELECT (SELECT count(*) FROM operations WHERE status IN ('pending', 'error', 'wa
        (SELECT count(*) FROM operations WHERE status = 'held') AS held
 """
 WAL = "SELECT wal_bytes::float8 FROM pg_stat_wal"
-# What ended in a window of time: until its commit, from when its webhook was due; both by the machine's clock.
+# What ended in a window of time: until its commit, from when its webhook first wanted to go out; both by the machine's clock.
 ENDED = """
 SELECT external_id, extract(epoch FROM pg_xact_commit_timestamp(xmin) - occurred_at)::float8 AS seconds
   FROM operations
@@ -99,6 +99,7 @@ def values(asked: Asked, load: Mapping[str, float], wal_before: float) -> dict[s
     ended = list(asked.ended)
     found = {f"acknowledged {share}": 1000 * load[share] for share in ("p50", "p99") if share in load}
     found |= took(ended)
+    found["load late"] = 1000 * load.get("late", 0.0)
     found |= {"open operations": asked.open, "held operations": asked.held}
     if ended:
         found["WAL"] = (asked.wal - wal_before) / len(ended)

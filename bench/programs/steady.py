@@ -4,8 +4,8 @@
 
 It says `ready`, waits for a line, and answers with lines of JSON: when it began, one for every window of time, and
 a last one with `ended`.
-Like a provider it sends again what was not answered with 2xx. Times count from when a webhook was due, so what had to
-wait for a connection shows in them.
+Like a provider it sends again what was not answered with 2xx. Times count from when a webhook first wanted to go out, so what
+had to wait for a connection shows in them; that this process itself came late is said apart.
 """
 
 import argparse
@@ -35,7 +35,7 @@ GRACE = 150.0  # seconds after the last webhook was due; who is not answered the
 class Window:
     """What happened since the last line."""
 
-    seconds: list[float] = field(default_factory=list)  # from due to answered
+    seconds: list[float] = field(default_factory=list)  # from first wanting to go out to answered
     sent: int = 0
     again: int = 0  # sendings after a webhook's first
     late: float = 0.0  # the most that this process itself was behind
@@ -60,6 +60,7 @@ class Steady:
     def __init__(self, port: int, tag: str, rate: float) -> None:
         self._port, self._tag, self._rate = port, tag, rate
         self.began, self._first = time.time(), asyncio.get_running_loop().time()
+        self._times: list[float] = []  # when each payment was first told, by the machine's clock
         self._free: deque[Connection] = deque()
         self._slots = asyncio.Semaphore(CONNECTIONS)
         self._sending: set[asyncio.Task[None]] = set()
@@ -77,7 +78,8 @@ class Steady:
             self._window.late = max(self._window.late, loop.time() - due)
             self._window.sent += 1
             self.unsettled.add(number)
-            task = loop.create_task(self._send(number, due))
+            self._times.append(time.time())
+            task = loop.create_task(self._send(number, time.perf_counter()))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
         if self._sending:
@@ -92,10 +94,10 @@ class Steady:
         """A webhook, signed now. A second event of a payment has an id of its own."""
         payment = told(number)
         delivery = number if kind(number) is Kind.SECOND else payment
-        said = body(self._tag, payment, round(self.began + payment / self._rate, 6))
+        said = body(self._tag, payment, round(self._times[payment], 6))
         return request(f"msg_{self._tag}_{delivery}", said, str(int(time.time())))
 
-    async def _send(self, number: int, due: float) -> None:
+    async def _send(self, number: int, began: float) -> None:
         for sending in range(SENDINGS):
             if sending:
                 await asyncio.sleep(PAUSE * 2 ** (sending - 1))
@@ -104,7 +106,7 @@ class Steady:
                 status = await self._ask(number)
             self.statuses[status] += 1
             if 200 <= status < 300:
-                self._window.seconds.append(asyncio.get_running_loop().time() - due)
+                self._window.seconds.append(time.perf_counter() - began)
                 self.unsettled.discard(number)
                 return
 

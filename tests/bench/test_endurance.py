@@ -14,7 +14,7 @@ from bench.checks import WorkNotDone
 from bench.children import ROOT
 from bench.endurance import panels, report
 from bench.endurance.balance import compare
-from bench.endurance.measures import Measure, Verdict, judge, middle
+from bench.endurance.measures import Measure, Verdict, judge, verdict
 from bench.endurance.report import Found
 from bench.endurance.sample import Asked, Sample, took, values
 
@@ -44,16 +44,22 @@ def test_what_has_no_bound_is_not_judged() -> None:
 
 def test_the_last_quarter_is_held_against_the_second_and_the_others_do_not_count() -> None:
     found = [sample(at, attempts_size=value) for at, value in ((25, 1), (30, 5), (50, 7), (60, 99), (80, 6), (100, 8))]
-    verdict = next(each for each in judge(found, 100.0) if each.measure.name == "attempts size")
-    assert (verdict.second, verdict.last) == (6.0, 7.0)
+    judged = next(each for each in judge(found, 100.0) if each.measure.name == "attempts size")
+    assert (judged.second, judged.last) == (6.0, 7.0)
 
 
 def test_a_disturbed_sample_counts_for_sizes_and_for_times_only_where_nearly_all_are_disturbed() -> None:
     quiet = [sample(at, done_p50=1.0, attempts_size=1.0) for at in range(3)]
     loud = [sample(at, disturbed=True, done_p50=9.0, attempts_size=9.0) for at in range(4)]
-    assert middle(TIMED, quiet + loud) == 1.0
-    assert middle(SIZE, quiet + loud) == 9.0
-    assert middle(TIMED, quiet[:2] + loud) == 9.0
+    assert verdict(TIMED, quiet, quiet + loud) == Verdict(TIMED, 1.0, 1.0)
+    assert verdict(SIZE, quiet, quiet + loud) == Verdict(SIZE, 1.0, 9.0)
+    assert verdict(TIMED, quiet, quiet[:2] + loud) == Verdict(TIMED, 1.0, 9.0, disturbed=True)
+
+
+def test_a_time_that_has_grown_while_others_used_the_machine_is_not_judged() -> None:
+    grown, level = Verdict(TIMED, 1.0, 9.0, disturbed=True), Verdict(TIMED, 1.0, 1.1, disturbed=True)
+    assert (grown.level, grown.word) == (None, "disturbed")
+    assert (level.level, level.word) == (True, "level")
 
 
 def test_times_are_told_apart_by_what_became_of_the_payment() -> None:
