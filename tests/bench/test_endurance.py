@@ -124,14 +124,20 @@ def test_a_payment_that_has_no_operation_or_is_held_is_found() -> None:
 
 
 def test_the_plot_has_a_panel_for_each_measure_and_says_what_is_not_level() -> None:
-    found = [sample(at, attempts_size=value) for at, value in ((40, 5.0), (60, 5.0), (100, 500.0))]
-    verdicts = [Verdict(SIZE, 5.0, 500.0), Verdict(TIMED, None, None)]
+    found = [sample(at, attempts_size=size, done_p50=5 * size) for at, size in ((40, 1.0), (60, 1.0), (100, 100.0))]
+    verdicts = [
+        Verdict(SIZE, 1.0, 100.0),
+        Verdict(TIMED, 5.0, 500.0),
+        Verdict(Measure("memory", "MB", 1.1), None, None),
+    ]
     drawn = ET.fromstring(panels.plot(found, verdicts, 100.0, "a <title>"))  # noqa: S314 - we have just drawn it ourselves
     texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"a <title>", "attempts size (MB)", "NOT LEVEL", "done p50 (ms)"} <= set(texts)
-    line = next(drawn.iter("{http://www.w3.org/2000/svg}polyline")).attrib["points"].split()
-    assert len(line) == 3
-    assert line[2].endswith(f",{panels.TOP:.1f}"), "what is far above is drawn at the edge"
+    assert {"a <title>", "attempts size (MB)", "NOT LEVEL", "done p50 (ms)", "memory (MB)", "not known"} <= set(texts)
+    lines = [line.attrib["points"].split() for line in drawn.iter("{http://www.w3.org/2000/svg}polyline")]
+    heights = [[float(point.split(",")[1]) - panels.TOP for point in line] for line in lines]
+    assert heights[0] == [pytest.approx(panels.PLOT_HEIGHT * 0.99, abs=0.1)] * 2 + [0.0], "sizes are never cut off"
+    assert heights[1] == [pytest.approx(panels.PLOT_HEIGHT * 0.75, abs=0.1)] * 2 + [0.0]
+    assert texts.count("cut off; at most 500") == 1, "a time far above the others is, and is said"
 
 
 def test_what_is_kept_is_json_and_names_what_is_missing(tmp_path: Path) -> None:
