@@ -63,7 +63,12 @@ def test_a_long_run_made_short_samples_finds_every_payment_and_leaves_a_document
     document = json.loads((home / "results/endurance.json").read_text(encoding="utf-8"))
     assert document["failure"] is None, ended.stdout + ended.stderr
     assert document["balance"]["conservation"] == {
-        **{"payments": 147, "succeeded": 144, "refunded": 3, "held": 0, "under_way": 0, "difference": 0}
+        "payments": 147,
+        "succeeded": 144,
+        "refunded": 3,
+        "held": 0,
+        "under_way": 0,
+        "difference": 0,
     }
     assert len(document["samples"]) + len(document["missed"]) == 3
 
