@@ -1,6 +1,7 @@
 """Group commit: who shares a flush, who fails alone, and who is answered when."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -196,3 +197,19 @@ async def test_one_who_has_gone_away_is_told_nothing_and_those_behind_him_are() 
     flushes.open.set()
     await commit.close()
     assert flushes.batches == [["gone", "stays"]]
+
+
+async def test_nobody_complains_of_what_one_who_has_gone_was_to_be_told() -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    flushes = Flushes()
+    commit = group(flushes, within=0.02)
+    flushes.open.clear()
+    commit.put("gone")
+    with pytest.raises(DatabaseUnavailable):
+        await commit.submit("stays")
+    flushes.open.set()
+    await commit.close()
+    gc.collect()
+    assert told == []
