@@ -60,13 +60,13 @@ def refunds_listed(
         return _in_vain(saga, operation, StepUnknown(error), now, jitter)
     if ours is not None and ours.standing is RefundStanding.PENDING:
         return _wait(operation, ours, answer.ask_again, now)
-    if ours is None and not answer.complete and state.refund.id is not None and not state.refund.failed:
-        # It was acknowledged, and no list shows it: an event tells. To ask again, once the key is forgotten, makes another.
-        return _wait(operation, None, answer.ask_again, now)
     paid = operation.amount if answer.paid is None else answer.paid
     left = min(operation.amount, paid - weighed.given)
     if left <= 0:
         return given_back(saga, operation, None, now)
+    if ours is None and not answer.complete and state.refund.id is not None and not state.refund.failed:
+        # It was acknowledged, and no list shows it: an event tells. To ask again, once the key is forgotten, makes another.
+        return _wait(operation, None, answer.ask_again, now)
     if ours is not None or state.refund.failed:
         return failed(operation, ours)
     return _wish(saga, operation, call, left, answer, now)
