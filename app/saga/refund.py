@@ -64,6 +64,9 @@ def refunds_listed(
     left = min(operation.amount, paid - weighed.given)
     if left <= 0:
         return given_back(saga, operation, None, now)
+    if ours is None and not answer.complete and state.refund.id is not None and not state.refund.failed:
+        # It was acknowledged, and no list shows it: an event tells. To ask again, once the key is forgotten, makes another.
+        return _wait(operation, None, answer.ask_again, now)
     if ours is not None or state.refund.failed:
         return failed(operation, ours)
     return _wish(saga, operation, call, left, answer, now)
@@ -158,7 +161,7 @@ def has_failed(state: StepState, ours: KnownRefund) -> bool:
     return state.refund.failed and ours.id == state.refund.id and ours.standing is not RefundStanding.FAILED
 
 
-def _wait(operation: Operation, ours: KnownRefund, ask_again: timedelta, now: datetime) -> Operation:
+def _wait(operation: Operation, ours: KnownRefund | None, ask_again: timedelta, now: datetime) -> Operation:
     """Our refund is under way there."""
     at = now + min(ask_again, LONGEST_WAIT)
     return replace(

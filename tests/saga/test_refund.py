@@ -103,6 +103,18 @@ def test_a_pending_refund_is_awaited_at_most_six_hours_at_a_time() -> None:
     assert play.status == (Phase.REFUND, Status.REFUNDED)
 
 
+def test_an_acknowledged_refund_that_no_list_shows_is_awaited_and_never_asked_for_again() -> None:
+    quick = Limits(timeout=SECOND, key_lifetime=2 * SECOND, in_flight=SECOND)
+    play = asked(cancelled(refund_saga(quick)), listed(complete=False), made(P))
+    for _ in range(2):
+        play.tell(RetryRequested())
+        asked(play, listed(complete=False))
+        assert play.status == (Phase.REFUND, Status.WAITING)
+        assert play.operation.next_run_at == play.now + ASK_AGAIN
+    assert play.operation.steps[0].undo.count == 1
+    assert play.tell(RefundHeard((refund(S, key=KEY),))).status is Status.REFUNDED
+
+
 def test_a_refund_that_is_known_by_its_id_alone_is_ours() -> None:
     play = asked(cancelled(), listed(), made(P))
     asked(play, listed(refund(S)))
