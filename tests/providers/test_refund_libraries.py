@@ -157,7 +157,7 @@ async def test_squares_library_asks_for_the_same_refund_and_the_same_lists() -> 
             teller.fake.give_by_hand(payment, 10)
         listed = await teller.look(wanted)
         made_at = wanted.event["data"]["object"]["payment"]["created_at"]
-        pager = await client.refunds.list(sort_order="ASC", limit=40, begin_time=made_at)
+        pager = await client.refunds.list(sort_order="ASC", limit=100, begin_time=made_at)
         assert listed is not None
         assert [refund.id async for refund in pager] == [refund.id for refund in listed]
         await ask_for_payments(teller, "square")

@@ -31,8 +31,8 @@ from app.providers.shopify.admin import asked, error_codes, money, number, order
 from app.providers.shopify.news import key_of, note_of
 from app.saga.model import Json
 
-# The API counts what a query may cost, and an answer is read up to 64 KiB. These lists have no pages: one that is full is
-# not known to its end, and is read as nothing.
+# The API counts what a query may cost. These lists have no pages: one that is full is not known to its end, and is read as
+# nothing.
 _MOST_TRANSACTIONS = 50
 _MOST_REFUNDS = 40
 
