@@ -98,7 +98,7 @@ class Renaming(ShopifyFake):
 
     gateway = "shopify_payments"
 
-    def order_json(payment: Captured) -> dict[str, Any]:
+    def order_json(self, payment: Captured) -> dict[str, Any]:
         """An order, its payment by the gateway's present name."""
         said = super().order_json(payment)
         said["transactions"][0]["gateway"] = self.gateway
@@ -108,7 +108,7 @@ class Renaming(ShopifyFake):
 class Talkative(StripeFake):
     """An account whose refunds have long notes."""
 
-    def refund_json(refund: Given) -> dict[str, Any]:
+    def refund_json(self, refund: Given) -> dict[str, Any]:
         """A refund of some ten thousand bytes."""
         said = super().refund_json(refund)
         return said | {"metadata": {**said["metadata"], **{f"note_{number}": "x" * 500 for number in range(20)}}}

@@ -5,8 +5,8 @@ The column has one value for all rows that are there, so none of them is written
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
