@@ -2,15 +2,14 @@
 
 import argparse
 import asyncio
-import contextlib
-import fcntl
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench import machine, report
+from bench.alone import alone
 from bench.children import ROOT, Children
 from bench.postgres import Postgres
 from bench.results import Figures
@@ -105,18 +104,6 @@ async def run(wanted: argparse.Namespace) -> int:
         finally:
             await postgres.close()
     return 1 if stage.failures else 0
-
-
-@contextlib.contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """Holds the lock that a second bench does not get."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit(f"bench: another bench runs in {home}")
-        yield
 
 
 def main() -> None:

@@ -52,6 +52,11 @@ class Child:
         """Waits until it can be used. Raises ChildFailed."""
         await self.line(*READY, seconds=START_LIMIT)
 
+    def check(self) -> None:
+        """Raises ChildFailed where it has ended."""
+        if self._process.returncode is not None:
+            raise ChildFailed(f"{self.name} ended; its log is {self.log}")
+
     def tell(self, line: str) -> None:
         """Writes a line to its stdin."""
         if self._process.stdin is not None:

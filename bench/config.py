@@ -42,12 +42,13 @@ name = "purchase"
 """
 
 
-def write(path: Path, *, url: str, supplier: int, local: bool = False) -> Path:
+def write(path: Path, *, url: str, supplier: int, local: bool = False, further: str = "") -> Path:
     """Writes a configuration for its owner's eyes alone, as it holds the database's password; returns the path.
 
     Args:
         supplier: its port.
         local: whether the purchase is a step in Python.
+        further: tables that are none of the above.
     """
     text = TEMPLATE.format(
         url=json.dumps(url),
@@ -58,7 +59,7 @@ def write(path: Path, *, url: str, supplier: int, local: bool = False) -> Path:
     )
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text + further, encoding="utf-8")
     return path
 
 

@@ -1,5 +1,6 @@
 """The figures: every value of every repeat, their medians and spread, the ratios, and whether the targets are met."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -105,3 +106,8 @@ class Figures:
             return value
         limit = self.best(target.against)
         return value / limit if limit else None
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Of sorted values the smallest one that so many are not above."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -142,17 +142,23 @@ class Stage:
         async with self.program("supplier", "--port", str(port)):
             yield port
 
-    def config(self, database: str, supplier: int, *, local: bool = False) -> Path:
+    def config(self, database: str, supplier: int, *, local: bool = False, further: str = "") -> Path:
         """A configuration file."""
         path = self.folder / f"{database}.toml"
-        return config.write(path, url=self.postgres.url(database), supplier=supplier, local=local)
+        return config.write(path, url=self.postgres.url(database), supplier=supplier, local=local, further=further)
 
     @asynccontextmanager
     async def serving(
-        self, database: str, *, supplier: int, roles: Sequence[str] = ("all",), local: bool = False
+        self,
+        database: str,
+        *,
+        supplier: int,
+        roles: Sequence[str] = ("all",),
+        local: bool = False,
+        further: str = "",
     ) -> AsyncIterator[Running]:
         """The service, a process for each role; all are ended before this returns, and their connections with them."""
-        file = self.config(database, supplier, local=local)
+        file = self.config(database, supplier, local=local, further=further)
         running = Running([], [])
         try:
             for number, role in enumerate(roles):

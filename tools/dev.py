@@ -117,7 +117,7 @@ def check(arguments: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> int:
-    """Measure the service beside its limits and its peers (ARGS='--only accept', '--quick', '--help')."""
+    """Measure the service beside its limits and its peers (ARGS='--only accept', '--quick', '--help'; for an hour: python -m bench.endurance)."""
     set_up()
     if _stamp(BENCH_LOCK):
         _install("--require-hashes", "-r", str(BENCH_LOCK))

@@ -66,6 +66,11 @@ class Connection(asyncio.Protocol):
         if self._answered is not None:
             self._answered.set_result(int(buffer[9:12]))
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked; the service closes what was idle."""
+        return self._transport is not None
+
     def close(self) -> None:
         """Ends it."""
         if self._transport is not None:

@@ -50,11 +50,13 @@ class Supplier(asyncio.Protocol):
             whole = end + len(SEPARATOR) + length
             if len(self._buffer) < whole:
                 return
-            self._buffer = self._buffer[whole:]
+            body, self._buffer = self._buffer[whole - length : whole], self._buffer[whole:]
             if self._transport is not None:
-                self._transport.write(self._answer(head))
+                self._transport.write(self.answer(head, body))
 
-    def _answer(self, head: bytes) -> bytes:
+    def answer(self, head: bytes, body: bytes) -> bytes:
+        """The bytes of the answer to a request, whose head is in small letters."""
+        del body
         if head.startswith(b"get /stats "):
             said = {"calls": Supplier.calls, "keys": len(Supplier.keys)}
             return answer(json.dumps(said).encode())
@@ -67,15 +69,15 @@ class Supplier(asyncio.Protocol):
         return BOUGHT
 
 
-async def main() -> None:
+async def main(kind: type[Supplier]) -> None:
     """Serves until it is ended."""
     parser = argparse.ArgumentParser(prog="bench.programs.supplier")
     parser.add_argument("--port", type=int, required=True)
     wanted = parser.parse_args()
-    server = await asyncio.get_running_loop().create_server(Supplier, "127.0.0.1", wanted.port, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(kind, "127.0.0.1", wanted.port, backlog=1024)
     print("ready", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(Supplier))

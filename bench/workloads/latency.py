@@ -1,12 +1,11 @@
 """latency: 20 webhooks a second, whether answered or not. How long until the answer, and until the purchase is committed?"""
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from bench import checks, peer
 from bench.contestant import Contestant, others, ours
-from bench.results import Metric, Target
+from bench.results import Metric, Target, percentile
 from bench.stage import Stage, supplied, tag
 from bench.webhooks import external_id
 from bench.workload import OURS, Side, Workload
@@ -18,8 +17,7 @@ SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 def percentiles(what: str, seconds: Sequence[float]) -> dict[str, float]:
     """Some percentiles in ms: the smallest value that so many are not above."""
     ordered = sorted(seconds)
-    places = {name: max(0, math.ceil(share * len(ordered)) - 1) for name, share in SHARES.items()}
-    return {f"{what} {name}": 1000 * ordered[place] for name, place in places.items()}
+    return {f"{what} {name}": 1000 * percentile(ordered, share) for name, share in SHARES.items()}
 
 
 async def run(stage: Stage, contestant: Contestant) -> Mapping[str, float]:

@@ -50,6 +50,29 @@ def test_a_run_measures_checks_and_leaves_a_table_a_document_and_a_plot(home: Pa
     ET.fromstring((home / "results/bench.svg").read_text(encoding="utf-8"))  # noqa: S314 - the bench has drawn it
 
 
+def test_a_long_run_made_short_samples_finds_every_payment_and_leaves_a_document(home: Path) -> None:
+    wanted = ["--minutes", "0.05", "--every", "1", "--rate", "50", "--retention", "1s"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench.endurance", "--home", str(home), *wanted],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    document = json.loads((home / "results/endurance.json").read_text(encoding="utf-8"))
+    assert document["failure"] is None, ended.stdout + ended.stderr
+    assert document["balance"]["conservation"] == {
+        "payments": 147,
+        "succeeded": 144,
+        "refunded": 3,
+        "held": 0,
+        "under_way": 0,
+        "difference": 0,
+    }
+    assert len(document["samples"]) + len(document["missed"]) == 3
+
+
 @pytest.mark.parametrize("arguments", [["--only", "speed"], ["--repeat", "none"]])
 def test_what_is_asked_for_wrongly_is_said(home: Path, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "bench", "--home", str(home), *arguments]

@@ -1,10 +1,12 @@
 """The load and the supplier over real sockets, and what they count."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from app.errors import SignatureInvalid
 from app.providers import provider
 from bench import config, webhooks
-from bench.programs import load, supplier
+from bench.programs import ledger, load, steady, supplier
 from bench.programs.client import KINDS
 
 ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nCONTENT-LENGTH: 2\r\n\r\n{}"
@@ -34,10 +36,13 @@ class InPieces(asyncio.Protocol):
             loop.call_later(number / 10_000, self._transport.write, bytes([byte]))
 
 
+Served: TypeAlias = InPieces | supplier.Supplier
+
+
 @asynccontextmanager
-async def serving(kind: type[InPieces | supplier.Supplier]) -> AsyncIterator[int]:
+async def serving(kind: Callable[[], Served]) -> AsyncIterator[int]:
     """The port of such a service; its connections are closed with it."""
-    made: list[InPieces | supplier.Supplier] = []
+    made: list[Served] = []
 
     def accept() -> asyncio.Protocol:
         made.append(kind())
@@ -123,3 +128,69 @@ async def test_each_client_makes_the_same_call(supplying: int, kind: str) -> Non
     async with KINDS[kind](supplying, 2) as call:
         assert [await call("a"), await call("b")] == [200, 200]
     assert (supplier.Supplier.calls, supplier.Supplier.keys) == (2, {b"a", b"b"})
+
+
+@pytest.fixture
+async def keeping_books() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a supplier whose books are empty."""
+    for book in (ledger.Ledger.sold, ledger.Ledger.given_back, ledger.Ledger.twice):
+        book.clear()
+    async with serving(ledger.Ledger) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+
+
+async def test_the_ledger_sells_refuses_and_answers_some_only_when_it_is_asked_again(
+    keeping_books: httpx.AsyncClient,
+) -> None:
+    async def buy(number: int, key: str) -> int:
+        order = {"order": f"order-a-{number}"}
+        return (await keeping_books.post("/purchases", json=order, headers={"Idempotency-Key": key})).status_code
+
+    assert [await buy(1, "a"), await buy(1, "a"), await buy(17, "b"), await buy(41, "c"), await buy(41, "c")] == [
+        *(200, 200, 422, 500, 200)
+    ]
+    refund = await keeping_books.post("/refunds", json={"payment_id": "a_17"}, headers={"Idempotency-Key": "d"})
+    assert refund.status_code == 200
+    said = (await keeping_books.get("/ledger")).json()
+    assert (said["sold"], said["given_back"], said["twice"]) == ([1, 41], [17], [])
+    await buy(1, "another key")
+    assert (await keeping_books.get("/ledger")).json()["twice"] == [1]
+
+
+async def test_the_steady_load_settles_every_webhook_and_tells_of_each_window(
+    in_pieces: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sending = steady.Steady(in_pieces, "a", 500.0)
+    await sending.run(100, 0.1)
+    windows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(windows) == 2
+    assert 0 < sum(window["sent"] for window in windows) <= 100
+    assert all(0 < window["p50"] <= window["p99"] for window in windows if window["answered"])
+    assert (sending.statuses, sending.unsettled) == ({202: 100}, set())
+
+
+async def test_the_steady_load_sends_again_what_was_not_stored(in_pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([b"HTTP/1.1 503 Gone\r\nContent-Length: 0\r\n\r\n", None])
+
+    def answer(self: InPieces, _: bytes) -> None:
+        said = next(answers, ANSWER)
+        if said is None:
+            self._transport.close()
+        else:
+            self._transport.write(said)
+
+    monkeypatch.setattr(InPieces, "data_received", answer)
+    monkeypatch.setattr(steady, "PAUSE", 0.0)
+    sending = steady.Steady(in_pieces, "a", 1000.0)
+    await sending.run(1, 1.0)
+    assert (sending.statuses, sending.unsettled) == ({503: 1, 0: 1, 202: 1}, set())
+
+
+async def test_a_redelivery_says_the_same_again_and_a_second_event_has_an_id_of_its_own() -> None:
+    sending = steady.Steady(1, "a", 100.0)
+    sending._times = [1_763_900_000.25 + number for number in range(100)]
+    first, again, second = (sending.request(number) for number in (20, 30, 80))
+    assert again.partition(b"\r\n\r\n")[2] == first.partition(b"\r\n\r\n")[2]
+    assert b"webhook-id: msg_a_20\r\n" in again
+    assert b"webhook-id: msg_a_80\r\n" in second
+    assert json.loads(second.partition(b"\r\n\r\n")[2])["data"]["payment_id"] == "a_0"
