@@ -91,11 +91,7 @@ async def test_a_claim_takes_its_batch_and_no_lock_more(store: Store, database: 
         assert len(taken) == 5
         free = await other.fetch("SELECT id FROM operations WHERE status = 'pending' FOR UPDATE SKIP LOCKED")
         advisory = await other.fetchval(
-<<<<<<< HEAD
-            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
-=======
             "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
->>>>>>> main
             " WHERE locktype = 'advisory' AND datname = current_database()"
         )
     await other.close()
