@@ -153,6 +153,25 @@ def test_an_unknown_wish_whose_amount_would_change_waits_until_it_is_proven_to_h
     assert (wished.key, wished.attempt, wished.operation.steps[0].refund.amount) == (SECOND_KEY, 1, 1499)
 
 
+def test_a_wish_rests_on_its_list_and_a_repetition_on_the_same_until_a_new_key_rests_on_the_newest() -> None:
+    def basis() -> object:
+        wished = play.begin()
+        assert wished is not None
+        return wished.operation.steps[0].refund.basis
+
+    play = asked(cancelled(), replace(listed(), basis=["never sent"]))
+    play.tell(Deferred(play.now + SECOND))
+    asked(play, replace(listed(), basis=["first"]))
+    assert basis() == ["first"], "what was never sent binds nothing"
+    play.tell(unknown())
+    asked(play, replace(listed(), basis=["second"]))
+    assert basis() == ["first"]
+    play.tell(made(F))
+    play.tell(RetryRequested())
+    asked(play, replace(listed(refund(F, key=KEY)), basis=["third"]))
+    assert basis() == ["third"]
+
+
 def test_past_its_lifetime_a_list_that_proves_nothing_leaves_it_to_a_human_who_may_look_again() -> None:
     quick = Limits(timeout=SECOND, key_lifetime=2 * SECOND, in_flight=SECOND)
     play = asked(cancelled(refund_saga(quick, attempts=9)), listed(), unknown())
