@@ -1,10 +1,12 @@
 """A provider's payments, page by page: through its agent's gate, and again after a while where it cannot answer now."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from app.agents import Agents, SlotUnavailable
 from app.agents.answer import NOT_NOW, Reply, read_retry_after
@@ -12,6 +14,10 @@ from app.clock import Clock
 from app.errors import Rejected, Unavailable
 from app.providers.refunds import Answered, PaidPage, Payments, Question
 from app.settings import Source
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 # A page of a hundred payments is half a megabyte at those that tell most of each.
 LARGEST_PAGE = 8 * 1024 * 1024
@@ -24,6 +30,7 @@ SLOT_WAIT = 30.0
 # More pages than any account has payments in a window: a provider that hands out pages for ever is left at some time.
 MOST_PAGES = 100_000
 
+_UNREADABLE = "the answer cannot be read as a list of payments"
 _SERVER_ERROR = 5  # the first digit of a status
 
 Before = Callable[[], Awaitable[None]]
@@ -67,15 +74,15 @@ class Asking:
         """
         page: str | None = None
         for _ in range(MOST_PAGES):
-            question = payments.search(self._source, since, until, page)
+            question = self._said(partial(payments.search, self._source, since, until, page))
             if question is None:
                 return
             asked_at = self._clock.now()
             reply = await self._ask(question)
             answered = Answered(reply.status, reply.headers or {}, reply.json)
-            found = payments.found(self._source, answered) if reply.is_json else None
+            found = self._said(partial(payments.found, self._source, answered)) if reply.is_json else None
             if found is None:
-                raise Rejected(f"{self._agent}: the answer cannot be read as a list of payments", status=reply.status)
+                raise Rejected(f"{self._agent}: {_UNREADABLE}", status=reply.status)
             yield found, asked_at
             if found.next_page is None:
                 return
@@ -83,6 +90,14 @@ class Asking:
                 break
             page = found.next_page
         raise Rejected(f"{self._agent}: the list of payments has no end")
+
+    def _said(self, say: Callable[[], Result]) -> Result:
+        """What a provider says. Raises Rejected where it stumbles over an answer that nobody has thought of."""
+        try:
+            return say()
+        except Exception as error:
+            logger.warning("answer_unreadable", exc_info=True)
+            raise Rejected(f"{self._agent}: {_UNREADABLE}") from error
 
     async def _ask(self, question: Question) -> Reply:
         why = ""

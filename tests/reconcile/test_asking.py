@@ -55,14 +55,16 @@ class Line:
         self.slept.append(seconds)
         self.clock.advance(timedelta(seconds=seconds))
 
-    async def pages(self, before: Callable[[], Awaitable[None]] = at_once, **agent: Any) -> int:
+    async def pages(
+        self, before: Callable[[], Awaitable[None]] = at_once, payments: Payments | None = None, **agent: Any
+    ) -> int:
         """How many pages came."""
         agents = Agents(
             {"psp": Agent("psp", "https://psp.example", **agent)}, self.clock, httpx.MockTransport(self.answer)
         )
         asking = Asking(agents, SHOP, self.clock, before, self.sleep)
         try:
-            return len([page async for page in asking.pages(Pages(), NOW - DAY, NOW)])
+            return len([page async for page in asking.pages(payments or Pages(), NOW - DAY, NOW)])
         finally:
             await agents.aclose()
 
@@ -132,6 +134,27 @@ async def test_one_that_refuses_is_not_asked_again(status: int) -> None:
 async def test_an_answer_that_is_no_list_ends_it(body: bytes) -> None:
     with pytest.raises(Rejected, match="cannot be read as a list of payments"):
         await Line([httpx.Response(200, content=body)]).pages()
+
+
+class Stumbling(Pages):
+    """A provider that nobody has thought of everything for."""
+
+    def search(self, source: Source, since: datetime, until: datetime, page: str | None) -> Question:
+        """A page; behind the last day of the calendar there is none."""
+        begin = since if page is None else datetime.fromisoformat(page)
+        return super().search(source, begin, begin + (until - since), page)
+
+    def found(self, source: Source, answered: Answered) -> PaidPage | None:
+        """What is on it; a list is no key."""
+        del source
+        return PaidPage((), next_page={"end": "9999-12-31T23:59:59"}[answered.json["next"]])
+
+
+@pytest.mark.parametrize("said", ["[]", '{"next": []}', '{"next": "end"}'])
+async def test_an_answer_that_a_provider_stumbles_over_ends_it_as_one_that_is_no_list(said: str) -> None:
+    line = Line([httpx.Response(200, content=said.encode())])
+    with pytest.raises(Rejected, match="cannot be read as a list of payments"):
+        await line.pages(payments=Stumbling())
 
 
 async def test_a_list_that_comes_round_again_has_no_end() -> None:
