@@ -1,5 +1,6 @@
 """The HTTP of the server's sockets: uvicorn's own, with an end to how much of a request's head is read."""
 
+import re
 from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -8,6 +9,12 @@ from app.api.wire import dump
 
 # Bytes before the body. Senders of webhooks need some two thousand; other servers stop between 8 and 64 KiB.
 LARGEST_HEAD = 65_536
+
+
+# Some programs offer HTTP/2 with their first request (`Upgrade: h2c`). A server may ignore that (RFC 9110, 7.8); the parser
+# would take the body for the other protocol's, and a good signature would fail over no body.
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -28,7 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some of it has come."""
-        super().data_received(data)
+        super().data_received(_without_upgrade(data) if self._in_head else data)
         if self._in_head and not self.transport.is_closing():
             self._head += len(data)
             if self._head > LARGEST_HEAD:
@@ -46,3 +53,9 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode("ascii") + body)
         self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The beginning of a connection without the offer of another protocol in its first head."""
+    head, end, rest = data.partition(_END_OF_HEAD)
+    return _UPGRADE.sub(b"", head + end) + rest
