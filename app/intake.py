@@ -31,8 +31,8 @@ from app.settings import Source
 # No part of what follows from news waits, so there is nothing to spread.
 NO_JITTER = 0.0
 
-# Makes the first call of a new operation ready, from the webhook's JSON; None where it is to be claimed.
-StartWith = Callable[[Operation, Json], Start | None]
+# Makes the first call of a new operation ready, from the webhook's JSON and raw body; None where it is to be claimed.
+StartWith = Callable[[Operation, Json, bytes], Start | None]
 
 REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
 
@@ -127,7 +127,7 @@ class Intake:
         """With its first call, where that can go out as soon as it is stored; nothing may be waited for after this."""
         if self._start_with is None or arrival.operation is None or not isinstance(reading, Payment):
             return arrival
-        return replace(arrival, start=self._start_with(arrival.operation, reading.event))
+        return replace(arrival, start=self._start_with(arrival.operation, reading.event, arrival.payload))
 
     async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
         """Reads an unprocessable or conflicting event again, after the configuration was mended.

@@ -1,4 +1,4 @@
-"""Room on the pages for what is written after the insert, and autovacuum by the row rather than by the share.
+"""Room on the pages for what is written after the insert, and an autovacuum that comes sooner.
 
 Autovacuum waits by default until a fifth of a table has changed: of ten million operations that are two million dead
 rows, and as many dead entries in the index of what is due. Here it comes after twenty thousand and a two-hundredth: soon

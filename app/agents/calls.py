@@ -12,7 +12,7 @@ from app.agents.breaker import CircuitBreaker
 from app.agents.gate import Gate
 from app.agents.http import Borrowed, Transport, attempt
 from app.agents.oauth import Authorized
-from app.agents.questions import Read, outcome_of, unclear_question, without_secrets
+from app.agents.questions import LARGEST_ANSWERED, Read, outcome_of, unclear_question, without_secrets
 from app.agents.redact import Redactor
 from app.agents.request import Endpoint, Request, next_traceparent, render, render_question, request_of
 from app.agents.transport import Connections
@@ -107,7 +107,8 @@ class Agents:
         endpoint = self._endpoints.get(request.agent)
         if endpoint is None:
             return _not_configured(request.agent, sending)
-        came = await attempt(self._transports[request.agent], request, sending.timeout.total_seconds())
+        largest = LARGEST_RESULT if read is None else LARGEST_ANSWERED
+        came = await attempt(self._transports[request.agent], request, sending.timeout.total_seconds(), largest)
         now = self._clock.now()
         response = _recorded(came, endpoint.redactor)
         if isinstance(came, Reply):

@@ -1,6 +1,7 @@
 """Before a call to an agent: is its breaker closed, and is one of its slots free?"""
 
 import asyncio
+from collections import deque
 from datetime import datetime, timedelta
 
 from app.agents.breaker import CircuitBreaker
@@ -34,10 +35,10 @@ class Gate:
 
     def __init__(self, agent: str, slots: int, breaker: CircuitBreaker, clock: Clock) -> None:
         self._agent = agent
-        # Free slots lie in it: unlike a semaphore's, one can be taken without a wait and without a coroutine.
-        self._slots: asyncio.Queue[None] = asyncio.Queue()
-        for _ in range(slots):
-            self._slots.put_nowait(None)
+        # Unlike a semaphore's, a free slot can be taken without a coroutine. None is free while anybody waits: one that
+        # is given back is handed to the first of them, so that nobody who comes later is quicker.
+        self._free = slots
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._breaker = breaker
         self._clock = clock
         self._line = timedelta(0)
@@ -72,29 +73,29 @@ class Gate:
             SlotUnavailable: no slot became free in time, or the breaker lets nothing through.
         """
         self._let_through()
-        try:
-            self._slots.get_nowait()
-        except asyncio.QueueEmpty:
+        if self._free:
+            self._free -= 1
+        else:
             await self._wait(timeout)
         try:
             self._let_through()  # it may have opened while we waited
         except SlotUnavailable:
-            self._slots.put_nowait(None)
+            self._hand_on()
             raise
         return self._taken()
 
     def slot_now(self) -> "Slot | None":
         """Takes a slot as `slot` does, if that needs no wait; else None, which puts nobody into the line."""
-        if self._slots.empty() or self.opens_at(self._clock.now()) is not None:
+        if not self._free or self.opens_at(self._clock.now()) is not None:
             return None
-        self._slots.get_nowait()
+        self._free -= 1
         return self._taken()
 
     def give_back(self, *, probe: bool) -> None:
         """A slot is free again; `Slot` calls this."""
         if probe:
             self._breaker.probe_ended()
-        self._slots.put_nowait(None)
+        self._hand_on()
 
     def answered(self) -> None:
         """The agent has given a clear answer."""
@@ -113,11 +114,26 @@ class Gate:
     def _taken(self) -> "Slot":
         return Slot(self, probe=self._breaker.admit())
 
+    def _hand_on(self) -> None:
+        """A slot goes to the first who still waits, or is free."""
+        while self._waiting:
+            first = self._waiting.popleft()
+            if not first.done():
+                first.set_result(None)
+                return
+        self._free += 1
+
     async def _wait(self, timeout: float) -> None:
+        handed = asyncio.get_running_loop().create_future()
+        self._waiting.append(handed)
         try:
             async with asyncio.timeout(timeout):
-                await self._slots.get()
-        except TimeoutError as error:
+                await handed
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if not handed.cancelled():  # it came in the very moment in which we gave up
+                self._hand_on()
+            if isinstance(error, asyncio.CancelledError):
+                raise
             until = self._clock.now() + BUSY_WAIT
             raise SlotUnavailable(f"no slot of {self._agent} is free", until) from error
 

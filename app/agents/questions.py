@@ -12,7 +12,7 @@ from app.agents.redact import one_line
 from app.agents.request import Endpoint
 from app.providers.refunds import Answered, Listed, Refund, Refunds, Refusal, Verdict, Wanted, known_refund
 from app.saga import Sending
-from app.saga.model import Action, LastError, Outcome
+from app.saga.model import Action, Json, LastError, Outcome
 from app.saga.refund_facts import KnownRefund, RefundStanding
 from app.saga.signals import (
     Answer,
@@ -34,6 +34,10 @@ Read = Callable[[Answered, StepAnswer], Answer]
 
 LONGEST_DETAIL = 500  # characters of what a provider says
 
+# Bytes of an answer that is read: a hundred refunds, each with all the fields of its own that a provider allows. What is
+# kept of it for the attempts is cut as for any agent.
+LARGEST_ANSWERED = 4 * 1024 * 1024
+
 Result = TypeVar("Result")
 
 
@@ -49,6 +53,7 @@ class Listing:
         self._wanted = wanted
         self._refunds = told
         self._paid: int | None = None
+        self._basis: Json = None
         self.next_page: str | None = None
 
     def read(self, answered: Answered, by_table: StepAnswer) -> Answer:
@@ -62,12 +67,13 @@ class Listing:
             return LookupAnswered(Found.UNCLEAR, error=LastError(Outcome.UNKNOWN, detail, answered.status))
         self._refunds += tuple(known_refund(refund) for refund in listed.refunds)
         self._paid = listed.paid if listed.paid is not None else self._paid
+        self._basis = listed.basis if listed.basis is not None else self._basis
         self.next_page = listed.next_page
         return self.whole(complete=self._protocol.complete)
 
     def whole(self, *, complete: bool) -> RefundsListed:
         """What has come so far; `complete`: whether it proves that what is not in it was not made."""
-        return RefundsListed(self._refunds, self._paid, complete, self._protocol.ask_again)
+        return RefundsListed(self._refunds, self._paid, complete, self._protocol.ask_again, self._basis)
 
 
 def read_wish(protocol: Refunds, wanted: Wanted, now: datetime) -> Read:

@@ -28,14 +28,14 @@ INSERT INTO operations (bucket, id, source, external_id, order_id, amount, curre
                         updated_at)
 SELECT $1::smallint, t.id, t.source, t.external_id, t.order_id, t.amount, t.currency, t.saga, t.saga_hash, t.event_id,
        'purchase', t.status, t.step, 'do', t.lease, t.revision, t.lease, t.next_run_at, t.complete_by, t.complete_by,
-       t.locked_by, t.last_run_at, t.deadline, t.occurred_at, t.steps::json, t.traceparent, t.transition, t.at, t.at
+       t.locked_by, t.last_run_at, t.deadline, t.occurred_at, t.steps::json, t.traceparent, t.transition, t.at, t.updated_at
   FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
               $10::uuid[], $11::text[], $12::text[], $13::int[], $14::int[], $15::timestamptz[], $16::timestamptz[],
               $17::text[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[], $22::text[],
-              $23::text[], $24::uuid[])
+              $23::text[], $24::uuid[], $25::timestamptz[])
        AS t(id, source, external_id, order_id, amount, currency, saga, saga_hash, event_id, step, status, revision,
             lease, next_run_at, complete_by, locked_by, last_run_at, at, deadline, occurred_at, steps, traceparent,
-            transition)
+            transition, updated_at)
     ON CONFLICT (bucket, id) DO NOTHING
 RETURNING id
 """
@@ -209,6 +209,7 @@ def _row(arrival: Arrival, operation: Operation) -> tuple[object, ...]:
         steps_json(stored.steps),
         operation.traceparent,
         arrival.transition if start is None else start.transition,
+        stored.updated_at,
     )
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Integer, SmallInteger, Text
+from sqlalchemy import BigInteger, CheckConstraint, Integer, SmallInteger, Text, text
 from sqlmodel import Field, SQLModel
 
 from app.db.tables import TIME, words
@@ -14,7 +14,7 @@ class ExternalRefundRow(SQLModel, table=True):
     """A refund or a dispute that a payment's provider has told of by itself, whoever made it; once by the provider's id.
 
     It may be told before its payment, so there need be no operation of that id. Which ones are ours follows from the
-    operation: see `app.saga.refund_facts`.
+    operation: see `app.saga.refund_facts`. `at` is the provider's time of it, `told_at` when it was last told.
     """
 
     __tablename__ = "external_refunds"
@@ -28,6 +28,7 @@ class ExternalRefundRow(SQLModel, table=True):
     standing: RefundStanding = Field(sa_type=words(RefundStanding, "external_refunds_standing"))
     key: str | None = Field(sa_type=Text)
     at: datetime = Field(sa_type=TIME)
+    told_at: datetime = Field(sa_type=TIME, sa_column_kwargs={"server_default": text("now()")})
 
 
 class RefundClaimRow(SQLModel, table=True):

@@ -21,12 +21,12 @@ from app.saga.refund_facts import ORDER, KnownRefund, fold
 # The events of one refund come in any order: the standing that comes later in a refund's life stays.
 _LIFE = "ARRAY[" + ", ".join(f"'{standing}'" for standing in ORDER) + "]::text[]"
 ADD_TOLD = f"""
-INSERT INTO external_refunds AS known (bucket, operation_id, refund_id, amount, currency, standing, key, at)
+INSERT INTO external_refunds AS known (bucket, operation_id, refund_id, amount, currency, standing, key, at, told_at)
 SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-                     $8::timestamptz[])
+                     $8::timestamptz[], $9::timestamptz[])
     ON CONFLICT (bucket, operation_id, refund_id) DO UPDATE
    SET amount = excluded.amount, currency = excluded.currency, standing = excluded.standing, at = excluded.at,
-       key = coalesce(excluded.key, known.key)
+       key = coalesce(excluded.key, known.key), told_at = excluded.told_at
  WHERE array_position({_LIFE}, excluded.standing::text) >= array_position({_LIFE}, known.standing::text)
 """
 
@@ -92,8 +92,9 @@ async def add_told(connection: "asyncpg.Connection", told: Sequence[Told]) -> No
     columns = []
     for place in sorted(by_refund):
         [refund] = fold(one.refund for one in by_refund[place])
-        at = refund.at or max(one.at for one in by_refund[place])
-        columns.append((*place, refund.amount, refund.currency, refund.standing, refund.key, at))
+        told_at = max(one.at for one in by_refund[place])
+        at = refund.at or told_at
+        columns.append((*place, refund.amount, refund.currency, refund.standing, refund.key, at, told_at))
     await connection.execute(ADD_TOLD, *[list(column) for column in zip(*columns, strict=True)])
 
 

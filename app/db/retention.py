@@ -2,7 +2,7 @@
 
 A finished operation keeps its row, and with it what a redelivery is compared with: it stays a duplicate for ever.
 Unprocessable and conflicting events stay until a human has looked at them, and accepted ones stay as what payments are
-counted by.
+counted by. What was told of refunds goes with its operation; where no payment ever came, when it is old.
 """
 
 from collections.abc import Sequence
@@ -56,6 +56,32 @@ SELECT id
 }
 DROP_EVENTS = (text("DELETE FROM events WHERE bucket = :bucket AND id = ANY(:ids)"),)
 
+# A provider tells of the refunds of all that is paid by an account, also of payments that are none of ours.
+OLD_TOLD = text("""
+SELECT operation_id
+  FROM external_refunds AS told
+ WHERE bucket = :bucket AND told_at < :before
+   AND NOT EXISTS (SELECT FROM operations AS known
+                    WHERE known.bucket = told.bucket AND known.id = told.operation_id AND known.stripped_at IS NULL)
+ LIMIT :most
+   FOR UPDATE OF told SKIP LOCKED
+""")
+DROP_TOLD = (
+    text("DELETE FROM external_refunds WHERE bucket = :bucket AND operation_id = ANY(:ids) AND told_at < :before"),
+)
+
+# Given back at once, but for those of a process that could not, or of an operation that an event has ended.
+OLD_CLAIMS = text("""
+SELECT operation_id
+  FROM refund_claims AS held
+ WHERE taken_at < :before
+   AND EXISTS (SELECT FROM operations AS ended
+                WHERE ended.bucket = :bucket AND ended.id = held.operation_id AND ended.finished_at IS NOT NULL)
+ LIMIT :most
+   FOR UPDATE OF held SKIP LOCKED
+""")
+DROP_CLAIMS = (text("DELETE FROM refund_claims WHERE operation_id = ANY(:ids)"),)
+
 OLD_RECEIPTS = text("DELETE FROM operator_requests WHERE created_at < :before")
 
 
@@ -81,6 +107,30 @@ async def drop_events(engine: AsyncEngine, before: datetime) -> int:
         DatabaseUnavailable: the database went away; what was committed is done.
     """
     return sum([await _sweep(engine, old, DROP_EVENTS, before) for old in OLD_EVENTS.values()])
+
+
+async def drop_refunds_told(engine: AsyncEngine, before: datetime) -> int:
+    """Drops what was told before a time of the refunds of payments that never came; at most a batch of each bucket.
+
+    Returns:
+        How many there were; call it again until there are none.
+
+    Raises:
+        DatabaseUnavailable: the database went away; what was committed is done.
+    """
+    return await _sweep(engine, OLD_TOLD, DROP_TOLD, before)
+
+
+async def drop_refund_claims(engine: AsyncEngine, before: datetime) -> int:
+    """Drops turns that were taken before a time by operations that are final now; at most a batch of each bucket.
+
+    Returns:
+        How many there were; call it again until there are none.
+
+    Raises:
+        DatabaseUnavailable: the database went away; what was committed is done.
+    """
+    return await _sweep(engine, OLD_CLAIMS, DROP_CLAIMS, before)
 
 
 async def drop_receipts(engine: AsyncEngine, before: datetime) -> int:
@@ -113,5 +163,5 @@ async def _sweep_bucket(
     ids = list(await connection.scalars(which, named))
     if ids:
         for statement in statements:
-            await connection.execute(statement, {"bucket": bucket, "ids": ids})
+            await connection.execute(statement, {**named, "ids": ids})
     return len(ids)

@@ -132,7 +132,8 @@ def _step_value(step: StepState) -> dict[str, Json]:
     if step.undo is not NO_SENDINGS and step.undo != NO_SENDINGS:
         value["undo"] = _sendings_value(step.undo)
     if step.refund != NO_REFUND:
-        value["refund"] = {name: part for name, part in asdict(step.refund).items() if part}
+        known = asdict(step.refund)
+        value["refund"] = {name: part for name, part in known.items() if part != getattr(NO_REFUND, name)}
     return value
 
 

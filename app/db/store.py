@@ -91,6 +91,8 @@ class Store:
             raise
         if any(arrival.start is not None for arrival in arrivals):
             stored.add_done_callback(partial(_tell, arrivals))
+            # A caller that is cancelled would cancel what the starts wait for: they would be told no, and it is stored.
+            return await asyncio.shield(stored)
         return await stored
 
     async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:

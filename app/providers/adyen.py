@@ -127,7 +127,7 @@ class _Adyen(Provider):
     options = AdyenOptions
     facts = _ITEM
     event_id = f"{_ITEM}.[pspReference, eventCode, to_string(success)] | join('.', @)"
-    received = "to_string(success) == 'true'"
+    received = "success && to_string(success) == 'true'"
     mode = "live"
     exponents: ClassVar[Mapping[str, int]] = _EXPONENTS
     acknowledgement = "[accepted]"

@@ -76,6 +76,7 @@ class Provider(ABC):
     event_id: ClassVar[str | None] = None
 
     # What must be true of those facts, besides the type of the event, for money to have been received; None: nothing.
+    # Where it is neither true nor false, nothing tells, and the event is kept as one that cannot be read.
     received: ClassVar[str | None] = None
 
     # Over the whole body: true or "live", false or "test"; None, or anything else: it is not told.

@@ -82,9 +82,10 @@ def read(source: Source, delivery: Delivery, body: bytes) -> Reading:
         detail = f"event_type ({source.fields.event_type}) {_must_be('text', event_type)}"
         return Unreadable(detail, None, delivery_id)
     is_payment = event_type in source.fields.payment_events
-    if not is_payment or not _is_received(facts, teller) or not _is_of(source.mode, event, teller):
+    received = True if teller.received is None else _value(facts, teller.received)
+    if not is_payment or received is False or not _is_of(source.mode, event, teller):
         return Ignored(legible(event_type), delivery_id)
-    doubt = teller.doubt(facts)
+    doubt = teller.doubt(facts) if received is True else f"nothing tells whether it was received ({teller.received})"
     if doubt is not None:
         return Unreadable(doubt, legible(event_type), delivery_id)
     return _read_payment(source, event, facts, legible(event_type), delivery_id)
@@ -135,10 +136,6 @@ def _delivery_id(event: Json, expression: str | None) -> str | None:
     if type(value) is int:
         value = str(value)
     return storable(value) if isinstance(value, str) else None
-
-
-def _is_received(facts: Json, teller: Provider) -> bool:
-    return teller.received is None or _value(facts, teller.received) is True
 
 
 def _is_of(mode: Mode, event: Json, teller: Provider) -> bool:

@@ -131,6 +131,7 @@ class RefundState:
     Args:
         number: which one of ours it is, from 1; the next has a new key, after proof that this one gave nothing back.
         amount: what was first asked for under this number's key, in minor units; None before.
+        basis: what the list behind that wish gave for it as the provider's own; a repetition rests on the same.
         id: what the provider calls this number's, once it has told.
         former: what it calls those before that have failed.
         failed: there is proof that this number's refund failed.
@@ -139,6 +140,7 @@ class RefundState:
 
     number: int = 1
     amount: int | None = None
+    basis: Json = None
     id: str | None = None
     former: tuple[str, ...] = ()
     failed: bool = False

@@ -64,6 +64,9 @@ def refunds_listed(
     left = min(operation.amount, paid - weighed.given)
     if left <= 0:
         return given_back(saga, operation, None, now)
+    if ours is None and not answer.complete and state.refund.id is not None and not state.refund.failed:
+        # It was acknowledged, and no list shows it: an event tells. To ask again, once the key is forgotten, makes another.
+        return _wait(operation, None, answer.ask_again, now)
     if ours is not None or state.refund.failed:
         return failed(operation, ours)
     return _wish(saga, operation, call, left, answer, now)
@@ -74,8 +77,8 @@ def _wish(
 ) -> Operation:
     """None of ours is there and something is left: the wish goes out, under the same claim.
 
-    One whose outcome nobody knows is repeated with the same key and the same amount. Where it cannot be, it must first be
-    certain that it made nothing.
+    One whose outcome nobody knows is repeated with the same key, the same amount and the same basis. Where it cannot be,
+    it must first be certain that it made nothing.
     """
     state, limits = operation.state_of(operation.step), saga.limits_of(call)
     changed = state.refund.amount not in {None, left}
@@ -88,7 +91,9 @@ def _wish(
     # A wish that was refused is over, and its key may be answered with that refusal for ever.
     if (changed or (sendings.refused and not in_doubt(state))) and sendings.count:
         refund, sendings = next_refund(refund), NO_SENDINGS
-    planned = with_step(operation, state.name, refund=replace(refund, amount=left), undo=sendings)
+    # Another basis is other bytes, and a key that was sent is refused with those.
+    basis = refund.basis if sendings.count else listed.basis
+    planned = with_step(operation, state.name, refund=replace(refund, amount=left, basis=basis), undo=sendings)
     # Its attempt is one of its own, and an attempt has its lease for its place.
     return replace(planned, action=Action.UNDO, lease=operation.lease + 1)
 
@@ -158,7 +163,7 @@ def has_failed(state: StepState, ours: KnownRefund) -> bool:
     return state.refund.failed and ours.id == state.refund.id and ours.standing is not RefundStanding.FAILED
 
 
-def _wait(operation: Operation, ours: KnownRefund, ask_again: timedelta, now: datetime) -> Operation:
+def _wait(operation: Operation, ours: KnownRefund | None, ask_again: timedelta, now: datetime) -> Operation:
     """Our refund is under way there."""
     at = now + min(ask_again, LONGEST_WAIT)
     return replace(

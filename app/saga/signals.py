@@ -70,12 +70,14 @@ class RefundsListed:
         paid: what was captured of the payment, in minor units; None where nobody says it.
         complete: whether a refund that could take effect no more when the list was asked for would be in it.
         ask_again: how soon a refund that is pending is worth asking about again.
+        basis: what the provider wants to know again when a wish is made from this list.
     """
 
     refunds: tuple[KnownRefund, ...]
     paid: int | None
     complete: bool
     ask_again: timedelta
+    basis: Json = None
 
 
 @dataclass(frozen=True, slots=True)

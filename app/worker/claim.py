@@ -15,7 +15,7 @@ from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
 from app.saga.model import Json, Operation
 from app.saga.retry import taken
-from app.worker.ahead import Ahead, MakeReady, Prepared
+from app.worker.ahead import LARGEST_EVENT, Ahead, MakeReady, Prepared
 from app.worker.lease import Lease, Leases
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Claimer:
         self._stopping = False
         self._behind = True
         self._starting = 0
+        self._wanted = 0
         self._worth = max(1, concurrency // 4)
         self._room = asyncio.Event()
         self._due: list[datetime] = []
@@ -78,11 +79,10 @@ class Claimer:
         """Claims until it is cancelled; what a claim that is under way then has taken is handed on first."""
         while True:
             try:
-                more = await self._claim_to_its_end()
+                more = self._behind = await self._claim_to_its_end()
             except DatabaseUnavailable as error:
                 logger.warning("claim_unavailable", extra={"error": str(error)})
-                more = False
-            self._behind = more
+                more, self._behind = False, True  # nobody knows what has become due meanwhile
             if more:
                 await self._until_room()
             else:
@@ -124,35 +124,48 @@ class Claimer:
         self._first_bucket = (self._first_bucket + 1) % buckets
         self._forget_until(self._clock.now())
         for offset in range(buckets):
-            free = self._free()
-            if free <= 0 or self._stopping:
+            most = self._most()
+            if most <= 0 or self._stopping:
                 return True
             counted_from = self._clock.monotonic()
             now = self._clock.now()
             bucket = (self._first_bucket + offset) % buckets
-            wanted = Claim(uuid4(), bucket, free, self._worker, now, now + self._lease)
+            wanted = Claim(uuid4(), bucket, most, self._worker, now, now + self._lease)
             claimed = await self._claim(wanted, counted_from)
-            if claimed == free:
+            if claimed == most:
                 return True
         return False
+
+    def _most(self) -> int:
+        """How many a claim may take. Where no backlog is known, half the room is left to new operations meanwhile."""
+        free = self._free()
+        return free if self._behind else (free + 1) // 2
 
     async def _claim(self, wanted: Claim, counted_from: float) -> int:
         """How many were taken; each is at work when this returns."""
         ahead = Ahead(self._make_ready)
+        self._wanted = wanted.most
         try:
             claimed = await self._store.claim(wanted, ahead.begin)
             for one in claimed:
                 self._start(one, counted_from, ahead.take(one.operation.id))
         finally:
+            self._wanted = 0
             ahead.drop_all()
         return len(claimed)
 
-    def start_with(self, operation: Operation, event: Json) -> "Start | None":
+    def start_with(self, operation: Operation, event: Json, payload: bytes) -> "Start | None":
         """Makes the first call of a new operation ready, to be taken by the transaction that stores it.
 
         None where it has to be claimed: no room, a call that cannot be made ready, or older ones that wait to be claimed,
         before which it must not come.
+
+        Args:
+            event: the webhook's JSON.
+            payload: its raw body.
         """
+        if len(payload) > LARGEST_EVENT:
+            return None
         if self._stopping or self._behind or self._free() <= 0:
             return None
         counted_from, now = self._clock.monotonic(), self._clock.now()
@@ -161,7 +174,7 @@ class Claimer:
         if prepared is None:
             return None
         self._starting += 1
-        return Start(self, prepared, Claimed(claimed, operation.status, None), counted_from)
+        return Start(self, prepared, Claimed(claimed, operation.status, payload), counted_from)
 
     def started(self, start: "Start", *, accepted: bool) -> None:
         """The transaction that was to take a new operation is over; `Start` calls this."""
@@ -172,7 +185,7 @@ class Claimer:
             start.prepared.slot.release()
 
     def _free(self) -> int:
-        return self._concurrency - len(self.running) - self._starting
+        return self._concurrency - len(self.running) - self._starting - self._wanted
 
     def _start(self, claimed: Claimed, counted_from: float, prepared: Prepared | None) -> None:
         lease = self._leases.hold(claimed.operation.id, claimed.operation.lease, counted_from)

@@ -148,6 +148,7 @@ def _wanted(execution: Execution, sending: Sending, call: RefundCall) -> Wanted:
         currency=operation.currency,
         key=present_key(call, operation, state),
         event=execution.event,
+        basis=state.refund.basis,
     )
 
 

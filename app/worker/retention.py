@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from app.clock import Clock
 from app.db.engine import AsyncEngine
-from app.db.retention import drop_events, drop_receipts, strip_finished
+from app.db.retention import drop_events, drop_receipts, drop_refund_claims, drop_refunds_told, strip_finished
 from app.errors import DatabaseUnavailable
 from app.settings import Retention
 
@@ -36,8 +36,9 @@ class Sweeper:
     async def sweep(self) -> int:
         """Sweeps until nothing is left to sweep; returns the rows that were touched."""
         touched = 0
-        while rows := await drop_events(self._engine, self._clock.now() - self._retention.events):
-            touched += rows
+        for drop in (drop_events, drop_refunds_told, drop_refund_claims):
+            while rows := await drop(self._engine, self._clock.now() - self._retention.events):
+                touched += rows
         while rows := await drop_receipts(self._engine, self._clock.now() - RECEIPTS_KEPT):
             touched += rows
         kept = self._retention.finished

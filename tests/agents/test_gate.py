@@ -139,3 +139,109 @@ async def test_one_who_waited_for_a_slot_while_the_breaker_opened_does_not_go_th
         gate.failed(clock.now())
     with pytest.raises(SlotUnavailable, match="breaker"):
         await waiting
+
+
+async def test_a_slot_that_is_given_back_goes_to_who_waited_first_and_nobody_is_quicker(clock: FixedClock) -> None:
+    """A new payment's call would else come before those of older ones, each time anew."""
+    gate, order = gate_of(clock, slots=1), []
+
+    async def call(name: str) -> None:
+        with await gate.slot(10):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    slot = await gate.slot(0)
+    waiting = [asyncio.create_task(call(name)) for name in ("first", "second")]
+    await asyncio.sleep(0)
+    slot.release()
+    assert gate.slot_now() is None
+    late = asyncio.create_task(call("late"))
+    await asyncio.gather(*waiting, late)
+    assert order == ["first", "second", "late"]
+    assert free_slots(gate) == 1
+
+
+async def test_a_slot_that_is_handed_to_one_who_is_cancelled_in_that_moment_is_not_lost(clock: FixedClock) -> None:
+    gate = gate_of(clock, slots=1)
+    slot = await gate.slot(0)
+    first, second = (asyncio.create_task(gate.slot(10)) for _ in range(2))
+    await asyncio.sleep(0)
+    slot.release()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    (await second).release()
+    assert free_slots(gate) == 1
+
+
+async def test_who_gave_up_leaves_his_place_to_the_next(clock: FixedClock) -> None:
+    gate = gate_of(clock, slots=1)
+    slot = await gate.slot(0)
+    with pytest.raises(SlotUnavailable):
+        await gate.slot(0.001)
+    waiting = asyncio.create_task(gate.slot(10))
+    await asyncio.sleep(0)
+    slot.release()
+    (await waiting).release()
+    assert free_slots(gate) == 1
+
+
+async def test_one_who_is_refused_by_the_breaker_after_a_wait_hands_his_slot_on(clock: FixedClock) -> None:
+    gate = gate_of(clock, slots=1)
+    slot = await gate.slot(0)
+    waiting = [asyncio.create_task(gate.slot(10)) for _ in range(2)]
+    await asyncio.sleep(0)
+    gate.failed(clock.now())
+    slot.release()
+    refused = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in refused] == [SlotUnavailable, SlotUnavailable]
+    clock.advance(OPEN)
+    assert free_slots(gate) == 1
+
+
+def free_slots(gate: Gate) -> int:
+    """How many can be taken at once."""
+    taken = []
+    while (slot := gate.slot_now()) is not None:
+        taken.append(slot)
+        gate.answered()
+    for slot in taken:
+        slot.release()
+    return len(taken)
+
+
+async def test_now_there_is_a_slot_or_none_and_all_can_be_taken_so(clock: FixedClock) -> None:
+    gate = gate_of(clock, slots=3)
+    slots = [gate.slot_now() for _ in range(5)]
+    assert [slot is not None for slot in slots] == [True, True, True, False, False]
+    for slot in slots:
+        if slot is not None:
+            slot.release()
+    assert free_slots(gate) == 3
+
+
+async def test_an_open_breaker_gives_no_slot_now_and_puts_nobody_into_the_line(clock: FixedClock) -> None:
+    gate = gate_of(clock)
+    gate.failed(clock.now())
+    assert [gate.slot_now() for _ in range(10)] == [None] * 10
+    assert gate.turn_at(clock.now()) == NOW + OPEN + APART
+
+
+async def test_what_is_taken_now_while_the_breaker_is_half_open_is_the_probe_and_leaves_its_place(
+    clock: FixedClock,
+) -> None:
+    """Trap 29; and a start whose payment was known already sends nothing: the next one is the probe then."""
+    gate = gate_of(clock)
+    gate.failed(clock.now())
+    clock.advance(OPEN)
+    probe = gate.slot_now()
+    assert probe is not None
+    assert gate.slot_now() is None
+    with pytest.raises(SlotUnavailable):
+        await gate.slot(0)
+    probe.release()
+    again = gate.slot_now()
+    assert again is not None
+    gate.answered()
+    again.release()
+    assert free_slots(gate) == 2

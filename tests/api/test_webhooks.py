@@ -11,7 +11,7 @@ import pytest
 
 from app.api.admission import Room
 from app.api.edge import Edge
-from app.api.webhooks import Webhooks, traceparent
+from app.api.webhooks import Webhooks, takes, traceparent
 from app.errors import DatabaseUnavailable
 from tests.api.desk import Desk
 from tests.road.service import until
@@ -258,3 +258,30 @@ async def test_too_many_at_once_are_turned_away(desk: Desk, monkeypatch: pytest.
     answers: list[httpx.Response] = await asyncio.gather(*requests)
     assert sorted(answer.status_code for answer in answers) == [202, 202, 202, 503, 503]
     assert (await desk.deliver(desk.payment("pay_9"), "msg_9")).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "taken"),
+    [
+        ("POST", "/webhooks/shop", True),
+        ("GET", "/webhooks/shop", False),
+        ("POST", "/webhooks/", False),
+        ("POST", "/webhooks", False),
+        ("POST", "/webhooks/shop/", False),
+        ("POST", "/webhooks/shop/more", False),
+        ("POST", "/operations/webhooks/shop", False),
+    ],
+)
+def test_a_delivery_is_known_by_its_method_and_path(method: str, path: str, *, taken: bool) -> None:
+    assert takes({"type": "http", "method": method, "path": path}) is taken
+
+
+async def test_of_a_header_that_comes_twice_the_first_counts(desk: Desk) -> None:
+    """Nobody signs two of them: a second one, added on the way, must not be what is looked at."""
+    body = json.dumps(desk.payment()).encode()
+    signed = list(desk.signed(body).items())
+    for doubled, status in (
+        ([*signed, ("webhook-signature", "v1,AAAA")], 202),
+        ([("webhook-signature", "v1,AAAA"), *signed], 401),
+    ):
+        assert (await desk.client.post("/webhooks/shop", content=body, headers=doubled)).status_code == status

@@ -6,10 +6,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from app.db import store as stores
 from app.db.engine import AsyncEngine, create
 from app.db.sagas import Sagas
 from app.db.store import Store
 from tests.builders import FixedClock, purchase_saga
+from tests.db.losing import Losing
 
 
 @pytest.fixture
@@ -43,3 +45,22 @@ async def database(database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def losing(monkeypatch: pytest.MonkeyPatch) -> type[Losing]:
+    """The store's writers are such that lose answers."""
+    monkeypatch.setattr(stores, "Writer", Losing)
+    monkeypatch.setattr(Losing, "losing", 0)
+    return Losing
+
+
+@pytest.fixture
+async def losing_store(
+    losing: type[Losing], store: Store, database_url: str, clock: FixedClock
+) -> AsyncIterator[Store]:
+    """A store that can lose the answers to its commits."""
+    made = Store(database_url, store.buckets, clock)
+    yield made
+    losing.losing = 0
+    await made.close()

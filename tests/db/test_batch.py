@@ -1,7 +1,9 @@
 """Group commit: who shares a flush, who fails alone, and who is answered when."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -29,10 +31,14 @@ class Flushes:
 
 
 def group(
-    flushes: Flushes, *, key: Callable[[str], object] | None = None, most_waiting: int = 100
+    flushes: Flushes,
+    *,
+    key: Callable[[str], object] | None = None,
+    most_waiting: int = 100,
+    within: float | None = None,
 ) -> GroupCommit[str, str]:
     writer = Writer("postgresql://nobody@127.0.0.1:1/none")
-    return GroupCommit(writer, flushes, most=10, key=key, most_waiting=most_waiting)
+    return GroupCommit(writer, flushes, most=10, key=key, most_waiting=most_waiting, within=within)
 
 
 async def test_what_arrives_while_a_batch_is_flushed_is_the_next_batch() -> None:
@@ -121,3 +127,89 @@ async def test_a_server_that_is_not_there_is_unavailable_after_the_time_for_rese
 
     with pytest.raises(DatabaseUnavailable):
         await writer.transaction(work)
+
+
+async def test_a_caller_is_told_in_time_and_his_item_is_written_all_the_same() -> None:
+    """A sender of webhooks is to hear 503 before he gives up, also where the database hangs."""
+    flushes = Flushes()
+    commit = group(flushes, within=0.02)
+    flushes.open.clear()
+    with pytest.raises(DatabaseUnavailable, match="in time"):
+        await commit.submit("a")
+    flushes.open.set()
+    assert await commit.submit("b") == "B"
+    assert flushes.batches == [["a"], ["b"]]
+    await commit.close()
+
+
+async def test_each_is_told_after_his_own_time_and_those_who_were_answered_are_not() -> None:
+    flushes = Flushes()
+    commit = group(flushes, within=0.2)
+    loop = asyncio.get_running_loop()
+    answered = commit.put("answered")
+    assert await answered == "ANSWERED"
+    flushes.open.clear()
+    first, began = commit.put("first"), loop.time()
+    while loop.time() < began + 0.05:
+        await asyncio.sleep(0)
+    second, came = commit.put("second"), loop.time()
+    with pytest.raises(DatabaseUnavailable):
+        await first
+    assert began + 0.2 <= loop.time()
+    assert not second.done()
+    with pytest.raises(DatabaseUnavailable):
+        await second
+    assert came + 0.2 <= loop.time()
+    assert commit._timer is None
+    third = commit.put("third")  # the timer is set anew
+    with pytest.raises(DatabaseUnavailable):
+        await third
+    flushes.open.set()
+    await commit.close()
+
+
+async def test_one_timer_is_there_for_all_and_none_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[asyncio.TimerHandle] = []
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+
+    def noted(when: float, *how: Any, **more: Any) -> asyncio.TimerHandle:
+        timers.append(call_at(when, *how, **more))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_at", noted)
+    commit = group(Flushes(), within=60)
+    assert len(await asyncio.gather(*(commit.submit(str(number)) for number in range(100)))) == 100
+    assert len(timers) == 1
+    await commit.close()
+    assert timers[0].cancelled()
+
+
+async def test_one_who_has_gone_away_is_told_nothing_and_those_behind_him_are() -> None:
+    flushes = Flushes()
+    commit = group(flushes, within=0.02)
+    flushes.open.clear()
+    gone, stays = commit.put("gone"), commit.put("stays")
+    gone.cancel()
+    with pytest.raises(DatabaseUnavailable, match="in time"):
+        await stays
+    assert gone.cancelled()
+    flushes.open.set()
+    await commit.close()
+    assert flushes.batches == [["gone", "stays"]]
+
+
+async def test_nobody_complains_of_what_one_who_has_gone_was_to_be_told() -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    flushes = Flushes()
+    commit = group(flushes, within=0.02)
+    flushes.open.clear()
+    commit.put("gone")
+    with pytest.raises(DatabaseUnavailable):
+        await commit.submit("stays")
+    flushes.open.set()
+    await commit.close()
+    gc.collect()
+    assert told == []

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +13,14 @@ import pytest
 from app.db import reads, retention
 from app.db.engine import AsyncEngine, connect
 from app.db.operator_requests import OperatorReceipt, OperatorRequests
-from app.db.retention import drop_events, drop_receipts, strip_finished
+from app.db.refunds import RefundClaim, Told, add_told, take, told_of
+from app.db.retention import drop_events, drop_receipts, drop_refund_claims, drop_refunds_told, strip_finished
 from app.db.sagas import Sagas
 from app.db.stats import stats
 from app.db.store import Store
 from app.db.tables import EventStatus
 from app.saga.model import Status
+from app.saga.refund_facts import KnownRefund, RefundStanding
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
 
 LATER = NOW + timedelta(days=1)
@@ -157,3 +159,60 @@ async def test_answers_to_operators_are_dropped_when_they_are_old(engine: AsyncE
     assert await drop_receipts(engine, NOW + DAY / 2) == 1
     assert await requests.find("shop", "old") is None
     assert await requests.find("shop", "new") is not None
+
+
+def told(payment: str, refund: str = "re_1", at: datetime = NOW) -> Told:
+    """A refund that was made years ago, and told now."""
+    known = KnownRefund(refund, 500, "EUR", RefundStanding.SUCCEEDED, None, NOW - 1000 * DAY)
+    return Told(0, operation_for(payment).id, known, at)
+
+
+async def test_what_was_told_of_refunds_goes_when_it_is_old_and_no_payment_has_come(
+    engine: AsyncEngine, store: Store, own: "asyncpg.Connection[Any]"
+) -> None:
+    for name in ("pay_1", "stripped"):
+        await store.ingest(arrival_of(operation_for(name)))
+    await finish(own, "stripped")
+    await strip_finished(engine, LATER)
+    names = ("pay_1", "stripped", "never_came")
+    await add_told(own, [told(name) for name in names])
+    await add_told(own, [told("never_came", "re_2", LATER), told("again")])
+    await add_told(own, [told("again", at=LATER)])
+    assert await drop_refunds_told(engine, NOW) == 0
+    assert await drop_refunds_told(engine, LATER) == 2
+    found = await told_of(engine, [(0, operation_for(name).id) for name in (*names, "again")])
+    left = {(id_, refund.id) for id_, refunds in found.items() for refund in refunds}
+    expected = {("pay_1", "re_1"), ("never_came", "re_2"), ("again", "re_1")}
+    assert left == {(operation_for(name).id, refund) for name, refund in expected}
+    assert await drop_refunds_told(engine, LATER) == 0
+
+
+async def test_a_turn_that_was_never_given_back_goes_when_its_operation_is_final(
+    engine: AsyncEngine, store: Store, own: "asyncpg.Connection[Any]"
+) -> None:
+    names = ("final", "open", "final_and_new")
+    for name in names:
+        operation = operation_for(name)
+        await store.ingest(arrival_of(operation))
+        await take(engine, RefundClaim("psp", name, operation.id, 1, LATER if name == "final_and_new" else NOW))
+    for name in ("final", "final_and_new"):
+        await finish(own, name)
+    assert await drop_refund_claims(engine, NOW) == 0
+    assert await drop_refund_claims(engine, LATER) == 1
+    left = await own.fetch("SELECT payment_id FROM refund_claims ORDER BY 1")
+    assert [row["payment_id"] for row in left] == ["final_and_new", "open"]
+    assert await drop_refund_claims(engine, LATER) == 0
+
+
+async def test_batches_of_refunds_and_turns_are_small_too(
+    engine: AsyncEngine, store: Store, own: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for number in range(3):
+        operation = operation_for(f"pay_{number}")
+        await store.ingest(arrival_of(operation))
+        await finish(own, f"pay_{number}")
+        await take(engine, RefundClaim("psp", f"pay_{number}", operation.id, 1, NOW))
+        await add_told(own, [told(f"never_{number}")])
+    assert [await drop_refunds_told(engine, LATER) for _ in range(3)] == [2, 1, 0]
+    assert [await drop_refund_claims(engine, LATER) for _ in range(3)] == [2, 1, 0]

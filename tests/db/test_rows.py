@@ -18,7 +18,7 @@ from app.db.rows import (
     steps_json,
     steps_of,
 )
-from app.saga.model import LastError, Operation, Outcome, Phase, Sendings, Status, StepState, StepStatus
+from app.saga.model import LastError, Operation, Outcome, Phase, RefundState, Sendings, Status, StepState, StepStatus
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -29,7 +29,17 @@ results = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-steps = st.builds(StepState, name=st.text(), result=results, do=sendings, undo=sendings)
+refunds = st.builds(
+    RefundState,
+    number=st.integers(1, 9),
+    amount=st.none() | st.integers(1, 9999),
+    basis=results,
+    id=st.none() | st.text(),
+    former=st.lists(st.text()).map(tuple),
+    failed=st.booleans(),
+    elsewhere=st.booleans(),
+)
+steps = st.builds(StepState, name=st.text(), result=results, do=sendings, undo=sendings, refund=refunds)
 
 
 @given(st.lists(steps, max_size=4).map(tuple))

@@ -90,7 +90,10 @@ async def test_a_claim_takes_its_batch_and_no_lock_more(store: Store, database: 
         taken = await claim(database, claim_of(5), nothing_begun, resent=False)
         assert len(taken) == 5
         free = await other.fetch("SELECT id FROM operations WHERE status = 'pending' FOR UPDATE SKIP LOCKED")
-        advisory = await other.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+        advisory = await other.fetchval(
+            "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
+            " WHERE locktype = 'advisory' AND datname = current_database()"
+        )
     await other.close()
     assert len(free) == 95
     assert advisory == 0

@@ -29,6 +29,7 @@ class MollieFake(Fake):
     lifetime: ClassVar[timedelta] = timedelta(hours=1)
     payment_prefix: ClassVar[str] = "tr_"
     refund_prefix: ClassVar[str] = "re_"
+    most_refunds: ClassVar[int] = 255  # more than a page
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -30,6 +30,7 @@ class SquareFake(Fake):
 
     payment_prefix: ClassVar[str] = "sq_pay_"
     refund_prefix: ClassVar[str] = "sq_ref_"
+    most_refunds: ClassVar[int] = 205  # more than a page
     lag = timedelta(0)
 
     def kind_of(self, asked: Asked) -> Kind:

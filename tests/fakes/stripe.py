@@ -25,6 +25,7 @@ class StripeFake(Fake):
 
     payment_prefix: ClassVar[str] = "pi_"
     refund_prefix: ClassVar[str] = "re_"
+    most_refunds: ClassVar[int] = 205  # more than a page
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

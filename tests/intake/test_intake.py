@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from dataclasses import replace
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -10,7 +11,9 @@ import pytest
 
 from app.errors import DatabaseUnavailable
 from app.intake import operation_id
-from tests.intake.door import SHOP, Door, payment
+from app.saga.model import Operation
+from tests.db.starts import SaidStart, begun_of
+from tests.intake.door import BROKEN, SHOP, Door, payment
 
 
 @pytest.mark.parametrize(
@@ -136,3 +139,62 @@ async def test_with_several_buckets_a_payment_is_one_operation(wide_door: Door) 
     assert await wide_door.operations() == 20
     conflict = await wide_door.deliver(payment("pay_7", amount=1))
     assert (conflict.status, conflict.operation_id) == ("conflict", operation_id("shop", "pay_7"))
+
+
+class Starts:
+    """What starts new operations: asked, it says no, or makes a start that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any, bytes]] = []
+        self.made: list[SaidStart] = []
+        self.willing = True
+
+    def __call__(self, operation: Operation, event: Any, payload: bytes) -> SaidStart | None:
+        self.asked.append((operation.external_id, event, payload))
+        if not self.willing:
+            return None
+        self.made.append(SaidStart(begun_of(operation)))
+        return self.made[-1]
+
+
+@pytest.fixture
+def starts(door: Door) -> Starts:
+    """The door is that of a process which works."""
+    starts = Starts()
+    door.intake._start_with = starts
+    return starts
+
+
+async def test_what_is_started_as_it_is_stored_wakes_nobody(door: Door, starts: Starts) -> None:
+    receipt = await door.deliver(payment())
+    assert receipt.status == "accepted"
+    [start] = starts.made
+    assert start.told == [True]
+    assert starts.asked == [("pay_1", payment(), json.dumps(payment()).encode())]
+    assert not door.wakeup._due.is_set()
+    assert await door.database.fetchval("SELECT status FROM operations") == "processing"
+
+
+async def test_what_is_not_started_wakes_the_workers(door: Door, starts: Starts) -> None:
+    starts.willing = False
+    assert (await door.deliver(payment())).status == "accepted"
+    assert door.wakeup._due.is_set()
+    assert await door.database.fetchval("SELECT status FROM operations") == "pending"
+
+
+async def test_a_payment_alone_is_started_and_a_known_one_is_told_no(door: Door, starts: Starts) -> None:
+    for body in (payment(amount="19.99"), {"type": "customer.created"}):
+        await door.deliver(body)
+    assert starts.asked == []
+    await door.deliver(payment())
+    await door.deliver(payment(), delivery_id="msg_2")
+    await door.deliver(payment(amount=1), delivery_id="msg_3")
+    assert [start.told for start in starts.made] == [[True], [False], [False]]
+    assert not door.wakeup._due.is_set()
+
+
+async def test_an_event_that_is_read_again_is_claimed(door: Door, starts: Starts) -> None:
+    kept = await door.deliver(payment(), BROKEN)
+    assert (await door.again(kept.event_id)).status == "accepted"
+    assert starts.asked == []
+    assert door.wakeup._due.is_set()

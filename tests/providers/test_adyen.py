@@ -23,15 +23,22 @@ def batch(*changes: dict[str, Any]) -> bytes:
 
 
 def test_each_item_of_a_batch_is_read_for_itself() -> None:
-    body = batch({}, {"pspReference": "B"}, {"eventCode": "REPORT_AVAILABLE"}, {"success": "false"}, {"amount": None})
-    payment, second, report, refused, unreadable = hear(stage_of("adyen").source, Signed({}, body))
+    body = batch(
+        {},
+        {"pspReference": "B"},
+        {"eventCode": "REPORT_AVAILABLE"},
+        {"success": "false"},
+        {"amount": None},
+        {"success": None},
+    )
+    payment, second, report, refused, *unreadable = hear(stage_of("adyen").source, Signed({}, body))
     assert isinstance(payment, Payment)
     assert isinstance(second, Payment)
     assert (payment.external_id, second.external_id) == ("NC6HT9CRT65ZGN82", "B")
     assert second.delivery_id == "B.AUTHORISATION.true"
     assert report == Ignored("REPORT_AVAILABLE", "NC6HT9CRT65ZGN82.REPORT_AVAILABLE.true")
     assert refused == Ignored("AUTHORISATION", "NC6HT9CRT65ZGN82.AUTHORISATION.false")
-    assert isinstance(unreadable, Unreadable)
+    assert [type(each) for each in unreadable] == [Unreadable, Unreadable]
 
 
 def test_what_stands_beside_the_items_of_a_batch_is_not_kept_with_each() -> None:

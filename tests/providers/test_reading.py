@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app import providers
 from app.providers.reading import Ignored, Payment, read
 from app.providers.standard_webhooks import PROVIDER
 from app.settings import Source
 from tests.providers.bodies import DELIVERY, LARGEST, body, unreadable
+from tests.providers.stages import SCRIPTS, hear, signed, stage_of
 
 
 def test_a_payment_is_read(source: Source) -> None:
@@ -221,3 +223,25 @@ def test_every_body_has_a_meaning(data: Any, at: Any) -> None:
         assert 1 <= reading.amount <= LARGEST
     else:
         assert unreadable(reading)
+
+
+@pytest.mark.parametrize("provider", SCRIPTS)
+def test_a_call_is_made_of_the_same_event_at_once_and_when_it_is_read_from_the_database(provider: str) -> None:
+    """Another spelling would be another request under the same idempotency key, which an agent refuses."""
+    stage = stage_of(provider)
+    sent = signed(stage.source, stage.sample)
+    readings = hear(stage.source, sent)
+    for reading, message in zip(readings, providers.provider(provider).messages(sent.body), strict=True):
+        assert isinstance(reading, Payment)
+        assert json.dumps(reading.event) == json.dumps(json.loads(message))
+
+
+@pytest.mark.parametrize("number", ["1.0", "1e2", "-0.0", "0.1", "1E400", "12345678901234567890", "1" * 5000, "1e-400"])
+def test_a_number_is_the_same_in_both(source: Source, number: str) -> None:
+    message = body().replace(b"1999,", b'1999, "more": ' + number.encode() + b",")
+    assert number.encode() in message
+    reading = read(source, DELIVERY, message)
+    if isinstance(reading, Payment):
+        assert json.dumps(reading.event) == json.dumps(json.loads(message))
+    else:
+        assert number in {"1E400", "1" * 5000}

@@ -83,12 +83,12 @@ async def test_stripes_library_asks_for_the_same_refund() -> None:
 async def test_stripes_library_pages_through_the_same_lists() -> None:
     async with telling("stripe", StripeFake(now=now)) as teller, stripe_client(teller) as client:
         payment = teller.fake.capture("order-1", 1999)
-        for _ in range(25):
+        for _ in range(105):
             teller.fake.give_by_hand(payment, 10)
         wanted = teller.wanted(payment)
         ours = await teller.look(wanted)
         asked = [said(each) for each in teller.fake.asked]
-        first = await client.v1.refunds.list_async({"payment_intent": payment.id, "limit": 20})
+        first = await client.v1.refunds.list_async({"payment_intent": payment.id, "limit": 100})
         theirs = [refund.id async for refund in first.auto_paging_iter()]
         assert ours is not None
         assert theirs == [refund.id for refund in ours]
@@ -153,11 +153,11 @@ async def test_squares_library_asks_for_the_same_refund_and_the_same_lists() -> 
             "COMPLETED",
             f"(makegood_key {KEY})",
         )
-        for _ in range(50):
+        for _ in range(110):
             teller.fake.give_by_hand(payment, 10)
         listed = await teller.look(wanted)
         made_at = wanted.event["data"]["object"]["payment"]["created_at"]
-        pager = await client.refunds.list(sort_order="ASC", limit=40, begin_time=made_at)
+        pager = await client.refunds.list(sort_order="ASC", limit=100, begin_time=made_at)
         assert listed is not None
         assert [refund.id async for refund in pager] == [refund.id for refund in listed]
         await ask_for_payments(teller, "square")

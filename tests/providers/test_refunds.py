@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from app import providers
-from app.providers.refunds import Answered, Refund, RefundNews, RefundStatus, Verdict, Wanted
+from app.providers.refunds import Answered, Refund, RefundNews, RefundStatus, Verdict
 from app.saga.model import Json
 from app.sandbox.desk import Hold
 from tests.fakes.every import FAKES
@@ -222,7 +223,7 @@ async def test_what_cannot_be_read_says_nothing(teller: Teller, junk: Json) -> N
 
 async def test_an_id_stays_one_value_whatever_is_in_it(teller: Teller) -> None:
     payment = teller.fake.capture("order-1", 1999)
-    odd = Wanted("../a b?c=d&e#f", "order-1", 1999, "EUR", KEY, teller.fake.payment_event(payment))
+    odd = replace(teller.wanted(payment), payment_id="../a b?c=d&e#f")
     assert not isinstance(await teller.give(odd), Refund)
     assert payment.refunds == []
     question = teller.refunds.search(odd, None)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.errors import SignatureInvalid
-from app.providers.reading import Ignored
+from app.providers.reading import Ignored, Unreadable
 from tests.providers.events import sample, told
 from tests.providers.stages import hear, signed, stage_of
 
@@ -15,6 +15,11 @@ def test_an_order_that_waits_for_its_money_is_not_paid_whatever_the_topic_says()
     stage = stage_of("shopify")
     assert isinstance(told(stage, sample(stage) | {"financial_status": "pending"}), Ignored)
     assert told(stage, sample(stage), x_shopify_topic="orders/create") == Ignored("orders/create", "msg_1")
+
+
+def test_an_order_that_does_not_tell_of_its_money_is_kept_for_a_human() -> None:
+    stage = stage_of("shopify")
+    assert isinstance(told(stage, {"id": 5, "name": "#5"}), Unreadable)
 
 
 def test_shopify_names_no_event_without_a_topic() -> None:

@@ -10,7 +10,7 @@ import pytest
 from app import providers
 from app.errors import Rejected
 from app.providers.refunds import Answered, Refund, RefundNews, RefundStatus, Refusal, Verdict, Wanted
-from tests.fakes.server import Kind, carried
+from tests.fakes.server import Kind
 from tests.fakes.shopify import ShopifyFake
 from tests.fakes.teller import KEY
 from tests.providers.refunding import Desk
@@ -39,16 +39,29 @@ async def test_an_order_paid_in_the_payers_currency_is_given_back_in_it_as_a_who
 
 
 async def test_a_part_of_an_order_in_another_currency_is_left_to_a_human() -> None:
-    """What is left, in the shop's currency, has no exact amount in the payer's."""
+    """A part of what is left, in the shop's currency, has no exact amount in the payer's; all that is left has one."""
     fake = ShopifyFake()
     fake.presented = ("USD", Decimal("1.1007"))
     async with Desk("shopify", fake) as desk:
         payment = fake.capture("#1001", 1999)
-        assert await desk.looked(desk.wanted(payment, 1000)) is None
+        with pytest.raises(Rejected, match="a part of what was paid in another currency"):
+            await desk.given(desk.wanted(payment, 1000))
         desk.fake.give_by_hand(payment, 500)
-        assert await desk.looked(desk.wanted(payment)) is None
-        assert await desk.looked(desk.wanted(payment, 1499)) is not None
+        assert isinstance(await desk.given(desk.wanted(payment, 1499)), Refund)
+        assert made_of(desk)["transactions"][0]["amount"] == "16.50"
+        assert payment.left == 0
         assert await desk.looked(replace(desk.wanted(payment), currency="GBP")) is None
+
+
+async def test_what_is_given_back_of_an_order_in_another_currency_is_found_again() -> None:
+    fake = ShopifyFake()
+    fake.presented = ("USD", Decimal("1.1007"))
+    async with Desk("shopify", fake) as desk:
+        payment = fake.capture("#1001", 1999)
+        made = await desk.given(desk.wanted(payment))
+        listed = await desk.looked(desk.wanted(payment))
+        assert listed is not None
+        assert listed.refunds == (made,)
 
 
 async def test_a_part_in_the_payers_own_currency_is_exact() -> None:
@@ -125,19 +138,10 @@ def test_a_refund_that_gave_back_goods_alone_is_none() -> None:
     assert [(each.amount, each.status, each.key) for each in listed.refunds] == [(1999, RefundStatus.PENDING, KEY)]
 
 
-async def test_without_the_list_the_one_gateway_is_named() -> None:
-    fake = ShopifyFake()
-    async with Desk("shopify", fake) as desk:
-        payment = fake.capture("#1001", 1999)
-        wanted = desk.wanted(payment)
-        [sent] = desk.refunds.give(wanted).recorded["input"]["transactions"]
-        assert sent["gateway"] == "shopify_payments"
-        assert "parentId" not in sent
-        read = desk.refunds.given(wanted, await carried(desk.client, desk.refunds.give(wanted)))
-        assert isinstance(read, Refusal)
-        assert read.verdict is Verdict.REJECTED
-        with pytest.raises(Rejected, match="by which transaction"):
-            desk.refunds.give(replace(wanted, event={}))
+def test_without_the_list_nothing_is_asked_for() -> None:
+    desk = Desk("shopify", ShopifyFake())
+    with pytest.raises(Rejected, match="by which transaction"):
+        desk.refunds.give(desk.wanted(desk.fake.capture("#1001", 1999)))
 
 
 def user_error(message: str) -> Any:

@@ -2,9 +2,12 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.db.claim import Claimed
+from app.db.store import Store
 from tests.road.line import Line, line_to
 from tests.road.refunding import RefundWorld, refund_world_of
 from tests.road.watch import Watch, watching
@@ -31,6 +34,21 @@ async def line(world: World) -> AsyncIterator[Line]:
     async with line_to(world.database_url) as (line, url):
         world.database_url = url
         yield line
+
+
+@pytest.fixture
+def claimed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The orders that were claimed, so that were not started as they were stored."""
+    orders: list[str] = []
+    claim = Store.claim
+
+    async def noting(store: Store, *how: Any) -> list[Claimed]:
+        found = await claim(store, *how)
+        orders.extend(one.operation.order_id for one in found)
+        return found
+
+    monkeypatch.setattr(Store, "claim", noting)
+    return orders
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ class Line:
         self._cut = False
         self._fates: dict[int, Fate] = {}
         self.refused = 0
+        self._commits_heard = asyncio.Event()
+        self._commits_heard.set()
 
     def cut(self) -> None:
         """Breaks all connections; new ones are broken as well until it is mended."""
@@ -39,6 +41,10 @@ class Line:
     def break_at_commit(self, port: int, fate: Fate) -> None:
         """Breaks the connection that comes from this port, at its next commit."""
         self._fates[port] = fate
+
+    def keep_answers(self) -> None:
+        """From now on what is committed is on disk, and who has committed it does not hear so."""
+        self._commits_heard.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client's connection, to its end."""
@@ -65,6 +71,8 @@ class Line:
             while data := await reader.read(65536):
                 if COMMIT in data and self._fates.get(port) is breaks:
                     break
+                if COMMIT in data and breaks is Fate.ANSWER_IS_LOST:
+                    await self._commits_heard.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -151,9 +151,13 @@ class RefundWorld:
         self.services.append(service)
         try:
             async with listening(create_app(service.context)) as self.url, client_of(self.url) as client:
-                yield Shop(client, self, settings)
+                yield self.shop(client, settings)
         finally:
             await service.stop()
+
+    def shop(self, client: httpx.AsyncClient, settings: Settings) -> "Shop":
+        """What a test does with a service that serves."""
+        return Shop(client, self, settings)
 
 
 @dataclass

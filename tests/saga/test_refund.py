@@ -103,6 +103,18 @@ def test_a_pending_refund_is_awaited_at_most_six_hours_at_a_time() -> None:
     assert play.status == (Phase.REFUND, Status.REFUNDED)
 
 
+def test_an_acknowledged_refund_that_no_list_shows_is_awaited_and_never_asked_for_again() -> None:
+    quick = Limits(timeout=SECOND, key_lifetime=2 * SECOND, in_flight=SECOND)
+    play = asked(cancelled(refund_saga(quick)), listed(complete=False), made(P))
+    for _ in range(2):
+        play.tell(RetryRequested())
+        asked(play, listed(complete=False))
+        assert play.status == (Phase.REFUND, Status.WAITING)
+        assert play.operation.next_run_at == play.now + ASK_AGAIN
+    assert play.operation.steps[0].undo.count == 1
+    assert play.tell(RefundHeard((refund(S, key=KEY),))).status is Status.REFUNDED
+
+
 def test_a_refund_that_is_known_by_its_id_alone_is_ours() -> None:
     play = asked(cancelled(), listed(), made(P))
     asked(play, listed(refund(S)))
@@ -139,6 +151,25 @@ def test_an_unknown_wish_whose_amount_would_change_waits_until_it_is_proven_to_h
     wished = play.begin()
     assert wished is not None
     assert (wished.key, wished.attempt, wished.operation.steps[0].refund.amount) == (SECOND_KEY, 1, 1499)
+
+
+def test_a_wish_rests_on_its_list_and_a_repetition_on_the_same_until_a_new_key_rests_on_the_newest() -> None:
+    def basis() -> object:
+        wished = play.begin()
+        assert wished is not None
+        return wished.operation.steps[0].refund.basis
+
+    play = asked(cancelled(), replace(listed(), basis=["never sent"]))
+    play.tell(Deferred(play.now + SECOND))
+    asked(play, replace(listed(), basis=["first"]))
+    assert basis() == ["first"], "what was never sent binds nothing"
+    play.tell(unknown())
+    asked(play, replace(listed(), basis=["second"]))
+    assert basis() == ["first"]
+    play.tell(made(F))
+    play.tell(RetryRequested())
+    asked(play, replace(listed(refund(F, key=KEY)), basis=["third"]))
+    assert basis() == ["third"]
 
 
 def test_past_its_lifetime_a_list_that_proves_nothing_leaves_it_to_a_human_who_may_look_again() -> None:

@@ -61,13 +61,15 @@ class SaidStore:
     begun: list[AttemptStart] = field(default_factory=list)
     ends: list[AttemptEnd] = field(default_factory=list)
 
-    async def claim(self, wanted: Claim, _begin_with: BeginWith) -> list[Claimed]:
-        """The next of what is due."""
+    async def claim(self, wanted: Claim, begin_with: BeginWith) -> list[Claimed]:
+        """The next of what is due, with the calls that are ready."""
         self.claims.append(wanted)
         await self.meanwhile()
         found = self.due.pop(0) if self.due else []
         if isinstance(found, Exception):
             raise found
+        for one in found:
+            begin_with(one)
         return found
 
     async def heartbeat(self, leases: Sequence[tuple[UUID, int]], leased_until: datetime) -> set[tuple[UUID, int]]:

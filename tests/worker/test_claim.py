@@ -1,88 +1,17 @@
 """The claim loop: as much as there is room for, at the right moment, and never stopped by what goes wrong."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from app.db.claim import Claimed
 from app.errors import DatabaseUnavailable
-from app.saga.model import Operation, Status
 from app.worker import claim
-from app.worker.ahead import Prepared
-from app.worker.claim import Claimer
-from app.worker.lease import Lease, Leases
-from tests.builders import NOW, FixedClock
-from tests.worker.stage import LEASE, SaidStore, SaidWakeup, as_store, as_wakeup, claimed
+from tests.builders import NOW
+from tests.worker.shift import Shift, settle
+from tests.worker.stage import SaidStore, claimed
 
-POLL = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
-
-
-@dataclass
-class Shift:
-    """A claimer at work, and what it works on.
-
-    Args:
-        again: when an operation is to run again, by its payment; else it has succeeded.
-        broken: payments whose operations break whoever works on them.
-    """
-
-    store: SaidStore
-    clock: FixedClock = field(default_factory=FixedClock)
-    wakeup: SaidWakeup = field(default_factory=SaidWakeup)
-    again: dict[str, datetime] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)
-    concurrency: int = 4
-    may_end: asyncio.Event = field(default_factory=asyncio.Event)
-    worked: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.may_end.set()
-        self.leases = Leases(as_store(self.store), self.clock, LEASE)
-        self.claimer = Claimer(
-            as_store(self.store),
-            self.leases,
-            self.clock,
-            as_wakeup(self.wakeup),
-            self.work,
-            lambda _operation, _event: None,
-            worker="worker-1",
-            concurrency=self.concurrency,
-            lease=LEASE,
-            poll_interval=POLL,
-        )
-
-    async def work(self, one: Claimed, _lease: Lease, _prepared: Prepared | None) -> Operation | None:
-        """The work on one claim."""
-        await self.may_end.wait()
-        payment = one.operation.external_id
-        self.worked.append(payment)
-        if payment in self.broken:
-            raise ValueError(payment)
-        if payment in self.again:
-            return replace(one.operation, status=Status.ERROR, next_run_at=self.again[payment])
-        return replace(one.operation, status=Status.SUCCEEDED)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """While the block runs, so does the claimer."""
-        running = asyncio.create_task(self.claimer.run())
-        try:
-            yield
-        finally:
-            running.cancel()
-            await asyncio.wait({running})
-            assert running.cancelled()
-
-
-async def settle() -> None:
-    """Lets everything run that can."""
-    for _ in range(50):
-        await asyncio.sleep(0)
 
 
 async def test_what_was_put_off_is_looked_for_at_the_moment_it_is_due() -> None:

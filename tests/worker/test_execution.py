@@ -4,24 +4,28 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
 from app.agents import Exchange, RequestRefused
+from app.agents.breaker import CircuitBreaker
+from app.agents.gate import Gate
 from app.db.claim import Claim, Claimed
 from app.db.engine import connect, create
+from app.db.operations import Begun
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance, prepare
 from app.saga.model import LastError, Operation, Outcome, Status, StepStatus, Transition
 from app.saga.signals import CancelRequested, LeaseExpired, StepUnavailable, StepUnknown
+from app.worker.ahead import Prepared
 from app.worker.execute import execute
-from app.worker.execution import Execution
+from app.worker.execution import Execution, start_of
 from tests.builders import FixedClock, arrival_of, operation_for, purchase_saga
-from tests.worker.stage import LEASE, SaidAgents, execution_of
+from tests.worker.stage import LEASE, REQUEST, SaidAgents, execution_of
 
 UNKNOWN = Exchange(StepUnknown(LastError(Outcome.UNKNOWN, "no answer")), None, Outcome.UNKNOWN)
 UNAVAILABLE = Exchange(StepUnavailable(LastError(Outcome.UNAVAILABLE, "busy", 503)), None, Outcome.UNAVAILABLE)
@@ -193,3 +197,36 @@ async def test_the_event_of_an_operation_goes_with_its_calls_and_may_have_been_e
         sending = prepare(execution.saga, one.operation, clock.now())
         assert isinstance(sending, Sending)
         assert execution.document(sending)["event"] == told
+
+
+class Answering(SaidAgents):
+    """Agents of whom nothing more is asked than the call that is ready."""
+
+    def render(self, *_: object) -> Any:
+        raise AssertionError("another call is made ready")
+
+
+async def test_what_was_taken_over_during_the_call_that_was_ready_is_left_alone(
+    store: Lossy, clock: FixedClock
+) -> None:
+    """Trap 21: its answer is kept as evidence, and nothing is sent under the old lease."""
+    one = await claim(store, clock)
+    sending = prepare(purchase_saga(), one.operation, clock.now())
+    assert isinstance(sending, Sending)
+    agents = Answering(UNKNOWN)
+    execution = execution_of(Execution, store, agents, clock, one)
+    begun = Begun(sending.operation, start_of(execution.parts, sending, {}))
+    assert await store.begin(begun.operation, begun.start)
+
+    async def taken_over() -> None:
+        expired = advance(purchase_saga(), sending.operation, LeaseExpired(), clock.now(), 0.5)
+        assert expired is not None
+        assert await store.record(expired, actor="supervisor")
+
+    agents.meanwhile = taken_over
+    gate = Gate("supplier", 1, CircuitBreaker(1, LEASE), clock)
+    slot = gate.slot_now()
+    assert slot is not None
+    assert await execute(execution, one.operation, Prepared(sending, cast("Any", REQUEST), slot, begun)) is None
+    assert agents.calls == 1
+    assert gate.slot_now() is not None

@@ -8,10 +8,12 @@ from typing import cast
 import pytest
 
 from app.db.engine import AsyncEngine, connect, create
+from app.db.refunds import RefundClaim, Told, add_told, take
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus
 from app.errors import DatabaseUnavailable
+from app.saga.refund_facts import KnownRefund, RefundStanding
 from app.settings import Retention
 from app.worker import retention
 from app.worker.retention import Sweeper, interval
@@ -33,23 +35,26 @@ def test_what_is_kept_for_a_short_time_is_looked_for_as_often(kept: Retention, s
 
 
 async def finished_ago(url: str, engine: AsyncEngine, kept: timedelta | None) -> int:
-    """The rows that a sweep touches where one operation has finished a day ago, and one ignored event came then."""
+    """The rows that a sweep touches where an operation has finished a day ago, and each other thing came then, once."""
     await Sagas(engine, {}).store(purchase_saga())
     store = Store(url, 1, FixedClock())
     await store.ingest(arrival_of(operation_for()))
     ignored = replace(arrival_of(operation_for("pay_2")), operation=None, status=EventStatus.IGNORED)
     await store.ingest(ignored)
     await store.close()
+    await take(engine, RefundClaim("psp", "pay_1", operation_for().id, 1, NOW))
     connection = await connect(url)
+    refund = KnownRefund("re_1", 500, "EUR", RefundStanding.SUCCEEDED)
+    await add_told(connection, [Told(0, operation_for("never_came").id, refund, NOW)])
     await connection.execute("UPDATE operations SET status = 'succeeded', next_run_at = NULL, finished_at = $1", NOW)
     await connection.close()
     later = FixedClock(NOW + timedelta(days=1))
     return await Sweeper(engine, Retention(finished=kept, events=timedelta(hours=1)), later).sweep()
 
 
-@pytest.mark.parametrize(("kept", "touched"), [(None, 1), (timedelta(days=2), 1), (timedelta(hours=2), 2)])
+@pytest.mark.parametrize(("kept", "touched"), [(None, 3), (timedelta(days=2), 3), (timedelta(hours=2), 4)])
 async def test_a_sweep_takes_what_was_kept_long_enough(database_url: str, kept: timedelta | None, touched: int) -> None:
-    """The event has been kept for longer than an hour; the operation stays whole where all of them do."""
+    """An event, a refund and a turn have been kept for longer than an hour; the operation stays whole where all do."""
     engine = create(database_url, 1)
     assert await finished_ago(database_url, engine, kept) == touched
     await engine.dispose()

@@ -29,8 +29,7 @@ from app.providers.refunds import (
 )
 from app.saga.model import Json
 
-# An answer is read up to 64 KiB, and a refund may repeat the lines of its order.
-_PAGE = 20
+_PAGE = 250  # Mollie's limit
 _FIRST_PAGE = "first"  # of the refunds: the page before it is the payment
 
 _STATUS = MappingProxyType(

@@ -36,7 +36,7 @@ class _Shopify(Provider):
         currency="currency",
         occurred_at="processed_at",
     )
-    received = "financial_status == 'paid'"
+    received = "financial_status && financial_status == 'paid'"
     mode = "test && 'test' || 'live'"
     event_id = EVENT_ID  # of an order that was read; one that is told has its event's id in a header
     refunds: ClassVar[Refunds | None] = ShopifyRefunds()

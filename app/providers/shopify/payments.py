@@ -12,8 +12,7 @@ from app.settings import Source
 
 # What the key is called by which an order that was read says its event's id; no order that is told has one.
 EVENT_ID = "makegood_event_id"
-# The API counts what a query may cost, and an answer is read up to 64 KiB.
-_PAGE = 20
+_PAGE = 20  # the API counts what a query may cost
 
 _MONEY = "{ shopMoney { amount currencyCode } presentmentMoney { amount currencyCode } }"
 _SEARCH = f"""query Paid($query: String!, $after: String) {{

@@ -3,8 +3,8 @@
 A refund names the transactions that it gives back, which no webhook tells: they are read with the refunds of the order,
 and are the wish's basis. Our key is in the refund's note, since a refund has no field for its asker.
 
-An order may be paid in another currency than the shop's. All of it can be given back exactly, and a part of what was
-told in the payer's currency; a part of what was told in the shop's cannot, and is left to a human.
+An order may be paid in another currency than the shop's. All that is left of it can be given back exactly, and a part of
+what was told in the payer's currency; a part of what was told in the shop's cannot, and is left to a human.
 """
 
 import re
@@ -31,8 +31,8 @@ from app.providers.shopify.admin import asked, error_codes, money, number, order
 from app.providers.shopify.news import key_of, note_of
 from app.saga.model import Json
 
-# The API counts what a query may cost, and an answer is read up to 64 KiB. These lists have no pages: one that is full is
-# not known to its end, and is read as nothing.
+# The API counts what a query may cost. These lists have no pages: one that is full is not known to its end, and is read as
+# nothing.
 _MOST_TRANSACTIONS = 50
 _MOST_REFUNDS = 40
 
@@ -86,25 +86,20 @@ class ShopifyRefunds(Refunds):
             return None
         paid_in_all = sum(amount[0] for amount in paid if amount is not None)
         basis = [_left(each, transactions, side) for each in taken]
-        in_part = sum(each["left"] for each in basis) != wanted.amount
-        if in_part and side == "shopMoney" and text(order, "presentmentCurrencyCode") != wanted.currency:
-            return None
         made = [_refund(each, wanted, side) for each in refunds]
         return Listed(tuple(each for each in made if each is not None), paid_in_all, basis=basis)
 
     def give(self, wanted: Wanted) -> Question:
-        """The wish. Raises Rejected where nothing tells what it was paid by, or it is more than is left."""
+        """The wish. Raises Rejected where it is not known what the order was paid by, or the amount cannot be given so."""
+        if not wanted.basis:
+            raise Rejected("nothing tells by which transaction the order was paid")
         order_id = order_gid(wanted.payment_id)
-        made: dict[str, Any] = {"orderId": order_id, "note": note_of(wanted.key)}
-        if isinstance(wanted.basis, list) and wanted.basis:
-            made["currency"] = wanted.basis[0]["currency"]
-            parts = _shared_out(wanted)
-        else:  # of one payment, without its number: the gateway may find it by the order, or refuses
-            gateways = items(wanted.event, "payment_gateway_names")
-            if len(gateways) != 1 or not isinstance(gateways[0], str):
-                raise Rejected("nothing tells by which transaction the order was paid")
-            parts = [{"gateway": gateways[0], "amount": decimal_text(wanted.amount, wanted.currency, {})}]
-        made["transactions"] = [{"orderId": order_id, "kind": "REFUND", **part} for part in parts]
+        made = {
+            "orderId": order_id,
+            "note": note_of(wanted.key),
+            "currency": wanted.basis[0]["currency"],
+            "transactions": [{"orderId": order_id, "kind": "REFUND", **part} for part in _shared_out(wanted)],
+        }
         return asked(_GIVE, {"input": made, "key": wanted.key})
 
     def given(self, wanted: Wanted, answered: Answered) -> Refund | Refusal | None:
@@ -183,7 +178,11 @@ def _shared_out(wanted: Wanted) -> list[dict[str, Any]]:
     for each in wanted.basis:
         amount = min(each["left"], wanting)
         if amount > 0:
-            written = each["presented"] if amount == each["left"] else decimal_text(amount, wanted.currency, {})
+            written = each["presented"]
+            if amount != each["left"]:
+                if each["currency"] != wanted.currency:
+                    raise Rejected("a part of what was paid in another currency cannot be given back exactly")
+                written = decimal_text(amount, wanted.currency, {})
             parts.append({"parentId": each["parent"], "gateway": each["gateway"], "amount": written})
             wanting -= amount
     if wanting:

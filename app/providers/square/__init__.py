@@ -57,7 +57,7 @@ class _Square(Provider):
         occurred_at="data.object.payment.updated_at",
     )
     options = SquareOptions
-    received = "data.object.payment.status == 'COMPLETED'"
+    received = "data.object.payment.status && data.object.payment.status == 'COMPLETED'"
     event_id = "event_id"
     refunds: ClassVar[Refunds | None] = SquareRefunds()
     payments: ClassVar[Payments | None] = SquarePayments()

@@ -31,8 +31,7 @@ from app.providers.refunds import (
 from app.providers.text import storable
 from app.saga.model import Json
 
-# An answer is read up to 64 KiB.
-_PAGE = 40
+_PAGE = 100  # Square's limit
 
 # Square counts as ISO 4217 does.
 _AS_ISO: MappingProxyType[str, int] = MappingProxyType({})

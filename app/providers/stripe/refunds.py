@@ -34,8 +34,7 @@ from app.saga.model import Json
 # ISK and UGX are sent with two decimals that are always zero, MGA with none.
 EXPONENTS: Mapping[str, int] = MappingProxyType({"ISK": 2, "MGA": 0, "UGX": 2})
 
-# An answer is read up to 64 KiB, and a refund has up to 50 fields of its own.
-_PAGE = 20
+_PAGE = 100  # Stripe's limit
 
 _STATUS = MappingProxyType(
     {
