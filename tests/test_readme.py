@@ -17,12 +17,14 @@ import typer
 
 from app import providers, settings
 from app.cli import app
+from app.cli.configuration import check
 from app.cli.status import ExitStatus
+from app.providers.refunds import Refunds
 from app.saga.definition import DEFAULT_RETRY, DEFAULT_UNDO_RETRY, RetryPolicy, Saga
 from app.settings.durations import duration
 from app.settings.model import Agent, ApiKey, Database, Fields, Retention, Server, Source, Worker
 from tests.cli.process import environment, running
-from tests.providers.stages import settings_of, shown
+from tests.providers.stages import SCRIPTS, settings_of, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,14 +53,14 @@ def test_configuration_that_is_shown_has_no_fault_and_no_warning(toml: str, tmp_
         text += f'[agents.{agent}]\nbase_url = "https://{agent}.example"\n'
     path = tmp_path / "makegood.toml"
     path.write_text(text, encoding="utf-8")
-    environ = {"TRAVEL_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "PSP_TOKEN": "token"}
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", toml), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     loaded = settings.load(path, environ, providers.known())
     assert [line for line in settings.warnings(loaded) if not line.startswith("sources: there is none")] == []
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the quick start is pasted into a shell with curl")
 def test_first_payment_can_be_pasted(tmp_path: Path) -> None:
-    first, second = blocks(README, "sh")[:2]
+    first, second = blocks(README.split("\n## A first payment\n")[1], "sh")[:2]
     with running("demo", "--data-dir", ".makegood", cwd=tmp_path) as demo:
         url = demo.url()
         demo.until("API keys")
@@ -169,9 +171,55 @@ def test_documented_retry_policies_are_the_codes(name: str, policy: RetryPolicy)
     assert spoken(tomllib.loads(f"value = {found[1]}")["value"]) == dataclasses.asdict(policy)
 
 
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the README's table whose heading begins so."""
+    table = README.split(f"\n| {heading} |")[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+
+
+def lines(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# By the provider's name: the lines of its source and of its agent; and what it can do.
+SHOWN = {tomllib.loads(lines(row[1])[0])["provider"]: (lines(row[1]), lines(row[2])) for row in rows("provider")}
+ABLE = {row[0].strip("`"): row[1:] for row in rows("`provider`")}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_lines_of_a_provider_in_the_readme_pass_the_check(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a saga around them, and with all that the README says the provider can do."""
+    source, agent = SHOWN[name]
+    refund, reconcile = ABLE[name][1] == "yes", ABLE[name][3] == "yes"
+    undo = f'refund = "{name}"' if refund else 'method = "POST", path = "/refunds"'
+    asked = ['api = "psp"', 'reconcile = { every = "6h", since = "24h" }'] if reconcile else []
+    text = ["[sources.shop]", *source, 'saga = "purchase"', *asked]
+    text += ["[agents.psp]", *(agent or ['base_url = "https://psp.example"'])]
+    text += ["[[sagas.purchase.steps]]", 'name = "payment"', f'undo = {{ agent = "psp", {undo} }}']
+    path = tmp_path / "makegood.toml"
+    path.write_text("\n".join(text).replace('"whsec_..."', '"${SECRET}"'), encoding="utf-8")
+    for variable in {"SECRET", *re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8"))}:
+        monkeypatch.setenv(variable, SCRIPTS[name].secrets[0])
+    check(path)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("ok\n", "")
+
+
+@pytest.mark.parametrize("name", ABLE)
+def test_what_the_readme_says_a_provider_can_do_is_what_it_can(name: str) -> None:
+    there = providers.provider(name)
+    _, refund, result, reconcile = ABLE[name]
+    assert (refund == "yes") == (there.refunds is not None) == bool(SHOWN[name][1])
+    has_list = there.refunds is not None and type(there.refunds).search is not Refunds.search
+    assert ("the list" in result) == has_list
+    assert (reconcile == "yes") == (there.payments is not None)
+
+
 def test_every_provider_is_in_the_readme_and_has_a_page_and_a_sample() -> None:
+    assert sorted(SHOWN) == sorted(ABLE) == providers.names()
     for name in providers.names():
-        assert f'provider = "{name}"' in README, name
         assert f"## `{name}`\n" in PROVIDERS, name
         assert (ROOT / "samples" / f"{name}.json").is_file(), name
 

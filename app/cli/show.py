@@ -57,11 +57,20 @@ def show_operation(operation: Json, attempts: Sequence[Json], history: Sequence[
         data(f"\n{printable(operation['why'])}")
     data("")
     as_columns(("step", "status"), [(step["name"], step["status"]) for step in operation["steps"]])
+    given_back = operation.get("external_refunds")  # an older service has none
+    if given_back:
+        data("")
+        rows = [_external_refund_row(each, operation["currency"]) for each in given_back]
+        as_columns(("given back elsewhere", "amount", "status", "at"), rows)
     if attempts:
         data("")
         as_columns(("step", "action", "attempt", "outcome", "answer", "started"), map(_attempt_row, attempts))
     data("")
     as_columns(("revision", "phase", "status", "cause", "actor", "at", "note"), map(_history_row, history))
+
+
+def _external_refund_row(refund: Json, currency: str) -> tuple[object, ...]:
+    return refund["id"], money(refund["amount"], currency), refund["status"], refund["at"]
 
 
 def _attempt_row(attempt: Json) -> tuple[object, ...]:

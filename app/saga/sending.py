@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.saga.call import idempotency_key
 from app.saga.compensate import compensate, given_elsewhere, hold, next_undo, refund_overdue, undo_from
 from app.saga.definition import Call, LocalCall, Lookup, RefundCall, Saga, Step
 from app.saga.evidence import sent, with_step
 from app.saga.forward import advance_to_next, evidence_needed, no_more_to_learn, stop_reason, turn
-from app.saga.model import Action, HeldReason, Operation, Phase, Sendings, StepStatus, Transition, idempotency_key
+from app.saga.model import Action, HeldReason, Operation, Phase, Sendings, StepStatus, Transition
 from app.saga.refund_facts import present_key
 from app.saga.retry import key_expired, settled_at
 from app.saga.values import replace

@@ -14,8 +14,9 @@ from app.agents import Request, RequestRefused, Slot
 from app.db.claim import Claimed
 from app.db.operations import Begun
 from app.saga import Sending, prepare
+from app.saga.call import call_document
 from app.saga.definition import LocalCall, RefundCall
-from app.saga.model import Action, Json, Operation, Transition, call_document
+from app.saga.model import Action, Json, Operation, Transition
 from app.worker.execution import Parts, start_of
 
 logger = logging.getLogger(__name__)

@@ -27,9 +27,10 @@ from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, advance
+from app.saga.call import call_document
 from app.saga.definition import Saga
 from app.saga.evidence import went_out
-from app.saga.model import Action, Json, LastError, Operation, Status, Transition, call_document
+from app.saga.model import Action, Json, LastError, Operation, Status, Transition
 from app.saga.signals import Deferred, LateAnswer, RefundHeard, RefundsListed, StepRejected
 from app.worker.lease import Lease, Leases
 

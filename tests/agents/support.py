@@ -12,9 +12,10 @@ import httpx
 
 from app.agents import Agents
 from app.saga import Sending
+from app.saga.call import call_document, idempotency_key
 from app.saga.definition import Call, HttpCall, Lookup
 from app.saga.evidence import with_step
-from app.saga.model import Action, Json, Operation, call_document, idempotency_key
+from app.saga.model import Action, Json, Operation
 from app.settings import Agent
 from tests.builders import FixedClock, operation_for
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from typing import Any
 
@@ -123,6 +124,15 @@ def test_show_tells_the_whole_story(makegood: Makegood, service: Service) -> Non
     for told in ("held_reason", "cannot_undo", "19.99 EUR", "purchase  unknown", "received", "cannot be undone"):
         assert told in said.out
     assert service.asked[0].headers["prefer"] == "wait=5"
+
+
+def test_show_tells_what_others_gave_back(makegood: Makegood, service: Service) -> None:
+    shown(service)
+    refund = {"id": "re_1", "amount": 500, "status": "succeeded", "at": "2026-01-02T03:04:05Z"}
+    service.answer("GET", PATH, (200, operation(external_refunds=[refund])))
+    said = makegood("operations", "show", ID).out
+    assert "GIVEN BACK ELSEWHERE" in said
+    assert re.search(r"re_1 +5\.00 EUR +succeeded", said)
 
 
 def test_show_as_json_is_the_operation_with_its_attempts_and_history(makegood: Makegood, service: Service) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from app import providers
 from app.settings.expressions import expression_fault
+from tests.fakes.every import FAKES
 
 
 def test_the_generic_scheme_is_found() -> None:
@@ -39,3 +40,9 @@ def test_whatever_else_a_provider_finds_by_is_an_expression(name: str) -> None:
     assert [expression_fault(expression) for expression in said if expression is not None] == [None] * (
         4 - said.count(None)
     )
+
+
+def test_every_provider_that_can_be_asked_has_a_fake() -> None:
+    """What holds for refunds and payments is tried with the fakes: a provider without one would be tried with nothing."""
+    known = providers.known().values()
+    assert {each.name for each in known if each.refunds is not None or each.payments is not None} == FAKES.keys()

@@ -32,7 +32,7 @@ async def call_out(world: World, service: Client, order: str = "order-1") -> tup
 async def test_a_deadline_that_passes_while_the_call_is_out_awaits_it_and_undoes_what_it_brings(
     world: World, watch: Watch
 ) -> None:
-    async with world.serving(sagas=BRIEF + PURCHASE) as service:
+    async with world.serving(sagas=BRIEF + PURCHASE, timeout="20s") as service:
         operation, hold = await call_out(world, service)
 
         async def passed() -> bool:

@@ -5,7 +5,8 @@ from dataclasses import fields
 import pytest
 
 from app.errors import IllegalSignal
-from app.saga.model import Action, Operation, Phase, Status, call_document, idempotency_key
+from app.saga.call import call_document, idempotency_key
+from app.saga.model import Action, Operation, Phase, Status
 from app.saga.signals import (
     CancelRequested,
     DeadlinePassed,
