@@ -232,17 +232,17 @@ def many(
         typer.confirm(f"{action} {counted['changed']} of {counted['matched']} operations?", abort=True, err=True)
     if dry_run:
         body["dry_run"] = True
-    answer(remote.post(f"/operations/{action}", body, query), output)
+    answer(remote.post(f"/operations/{action}", body, query), output, dry_run=dry_run)
 
 
-def answer(value: Json, output: Output) -> None:
-    """Prints what an operator's call was answered with: an operation, or how many were changed."""
+def answer(value: Json, output: Output, *, dry_run: bool = False) -> None:
+    """Prints what an operator's call was answered with: an operation, or how many were changed, or would be."""
     if output is Output.JSON:
         as_json(value)
     elif output is Output.JSONL:
         as_lines([value])
     elif "matched" in value:
-        data(f"matched {value['matched']}, changed {value['changed']}")
+        data(f"matched {value['matched']}, {'would change' if dry_run else 'changed'} {value['changed']}")
     else:
         as_columns(LIST_HEADINGS, [list_row(value)])
         say(value.get("why") or "")

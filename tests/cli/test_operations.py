@@ -192,6 +192,11 @@ def test_dry_run_only_counts(makegood: Makegood, service: Service) -> None:
     assert [asked.json for asked in service.asked] == [{"dry_run": True}]
 
 
+def test_dry_run_does_not_say_that_anything_was_changed(makegood: Makegood, service: Service) -> None:
+    service.answer("POST", "/operations/cancel", (200, {"matched": 3, "changed": 2}))
+    assert makegood("operations", "cancel", "--status", "held", "--dry-run").out == "matched 3, would change 2\n"
+
+
 @pytest.mark.parametrize(("typed", "status", "changed"), [("y\n", 0, True), ("n\n", 1, False)])
 def test_person_is_asked_with_the_count(
     makegood: Makegood,
