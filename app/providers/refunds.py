@@ -192,11 +192,13 @@ class PaidPage:
         bodies: paid ones alone; where a list cannot be asked for times, also of other times: `occurred_at` tells.
         refunded: by payment id, minor units, where the answer tells it.
         next_page: what asks for the next page; None on the last.
+        doubtful: by payment id, why one that no webhook has told of is not to be made good without a human.
     """
 
     bodies: tuple[bytes, ...]
     refunded: Mapping[str, int] = field(default_factory=dict)
     next_page: str | None = None
+    doubtful: Mapping[str, str] = field(default_factory=dict)
 
 
 class Payments(ABC):

@@ -16,6 +16,7 @@ class Difference(StrEnum):
 
     MISSING = "missing"  # no webhook has told of it; it has been taken in now
     GIVEN_BACK = "given_back"  # nor of this one, and all of it was given back since: there is nothing left to make good
+    DOUBTFUL = "doubtful"  # nor of this one, whose money may not stay: it has not been taken in, a human decides
     AMOUNT = "amount"
     CURRENCY = "currency"
     REFUNDED = "refunded"

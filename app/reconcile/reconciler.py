@@ -1,7 +1,7 @@
 """One reconciliation: page after page is read, what no webhook has told of is taken in, and the rest is compared."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -139,7 +139,8 @@ class Reconciler:
             elif isinstance(one.reading, Payment) and id_ in known:
                 findings += compare(one.reading, known[id_], refunded, told.get(id_, NOTHING_TOLD), asked_at)
             elif isinstance(one.reading, Payment):
-                findings += await self._take_in(source, one.reading, one.body, refunded)
+                doubt = page.doubtful.get(one.payment_id or "")
+                findings += await self._take_in(source, one.reading, one.body, refunded, doubt)
         return len(new), findings
 
     async def _told(self, known: Mapping[UUID, Operation]) -> dict[UUID, Told]:
@@ -148,10 +149,14 @@ class Reconciler:
         heard = await told_of(self._engine, [(bucket_of(id_, dealt), id_) for id_ in known])
         return {id_: told_by(refunds) for id_, refunds in heard.items()}
 
-    async def _take_in(self, source: Source, payment: Payment, body: bytes, refunded: int | None) -> list[Finding]:
+    async def _take_in(
+        self, source: Source, payment: Payment, body: bytes, refunded: int | None, doubt: str | None
+    ) -> list[Finding]:
         """A payment that no webhook has told of goes the way that one would have brought it."""
         if refunded is not None and refunded >= payment.amount:
             return [_of(Difference.GIVEN_BACK, payment, None)]
+        if doubt is not None:
+            return [replace(_of(Difference.DOUBTFUL, payment, None), detail=_DETAILS[Difference.DOUBTFUL] + doubt)]
         receipt = await self._intake.receive(source, payment, body)
         # Its webhook may have come in between; a conflict then is found the next time.
         new = receipt.status is EventStatus.ACCEPTED
@@ -191,6 +196,7 @@ class _Shown:
 
 _DETAILS = {
     Difference.MISSING: "no webhook has told of it; it was taken in now",
+    Difference.DOUBTFUL: "no webhook has told of it, and it was not taken in: ",
     Difference.GIVEN_BACK: "no webhook has told of it, and all of it was given back since; it was not taken in",
 }
 

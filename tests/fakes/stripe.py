@@ -31,6 +31,7 @@ class StripeFake(Fake):
         super().__init__(**options)
         # When a charge was made whose payment came later, by the id of its payment.
         self.began: dict[str, datetime] = {}
+        self.disputed: set[str] = set()
 
     def kind_of(self, asked: Asked) -> Kind:
         """By method and path."""
@@ -151,6 +152,7 @@ class StripeFake(Fake):
             "captured": True,
             "created": int(self.began.get(payment.id, payment.at).timestamp()),
             "currency": payment.currency.lower(),
+            "disputed": payment.id in self.disputed,
             "livemode": True,
             "metadata": {"order_id": payment.order_id},
             "paid": True,

@@ -11,6 +11,7 @@ from app.providers.refunds import RefundStatus
 from app.reconcile import Progress
 from app.settings import Mode
 from tests.fakes.server import Fault, Kind
+from tests.fakes.stripe import StripeFake
 from tests.reconcile.books import DAY, SHOP, Books, said
 
 FINAL = {"next_run_at": "NULL", "finished_at": "now()"}
@@ -143,6 +144,19 @@ async def test_a_payment_that_was_given_back_before_anyone_heard_of_it_is_not_pu
     report = await books.reconcile()
     assert said(report) == [("given_back", payment.id, None, 1999)]
     assert (report.differences, report.missing, report.payments) == (0, 0, 1)
+    assert (await books.all())["operations"] == []
+
+
+async def test_a_payment_whose_payer_disputes_it_is_left_to_a_human(books: Books) -> None:
+    """The dispute's event was lost with the payment's: it would be bought while the bank takes the money back."""
+    payment = books.paid()
+    assert isinstance(books.fake, StripeFake)
+    books.fake.disputed.add(payment.id)
+    for _ in range(2):
+        report = await books.reconcile()
+        assert said(report) == [("doubtful", payment.id, None, 1999)]
+        assert (report.differences, report.missing) == (1, 0)
+        assert report.findings[0].detail.endswith("it was not taken in: the payer disputes it, or did")
     assert (await books.all())["operations"] == []
 
 

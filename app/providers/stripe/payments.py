@@ -56,15 +56,28 @@ class StripePayments(Payments):
         paid = [charge for charge in items(listed) if _is_paid(charge)]
         bodies = (_event(source, charge) for charge in paid)
         refunded = dict(pair for charge in paid if (pair := _refunded(charge)) is not None)
-        return PaidPage(tuple(body for body in bodies if body is not None), refunded, next_page or _EVENTS)
+        doubtful = {id_: why for charge in paid if (id_ := _payment_id(charge)) and (why := _doubt(charge))}
+        readable = tuple(body for body in bodies if body is not None)
+        return PaidPage(readable, refunded, next_page or _EVENTS, doubtful)
 
 
 def _is_paid(charge: Json) -> bool:
     return piece(charge, "status") == "succeeded" and piece(charge, "captured") is True
 
 
+def _payment_id(charge: Json) -> str | None:
+    return text(charge, "payment_intent", "id") or text(charge, "id")
+
+
+def _doubt(charge: Json) -> str | None:
+    """Why the money of a charge may not stay. A dispute that was won leaves its mark as well: a human can tell them apart."""
+    if piece(charge, "disputed") not in {None, False}:
+        return "the payer disputes it, or did"
+    return "what was given back of it cannot be read" if _refunded(charge) is None else None
+
+
 def _refunded(charge: Json) -> tuple[str, int] | None:
-    payment_id = text(charge, "payment_intent", "id") or text(charge, "id")
+    payment_id = _payment_id(charge)
     amount, currency = piece(charge, "amount_refunded"), piece(charge, "currency")
     money = (0, "") if amount == 0 else inward(amount, currency, EXPONENTS)
     return None if payment_id is None or money is None else (payment_id, money[0])
