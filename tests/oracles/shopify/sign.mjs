@@ -4,10 +4,13 @@
 // {"verify": body, "secret": key, "headers": {...}}  -> {"valid": true | false, "reason": ..., "topic": ..., ...}
 import "@shopify/shopify-api/adapters/node";
 
+import { webcrypto } from "node:crypto";
 import { createInterface } from "node:readline";
 
 import { ApiVersion, LogSeverity, shopifyApi } from "@shopify/shopify-api";
 import { createSHA256HMAC, HashFormat } from "@shopify/shopify-api/runtime";
+
+globalThis.crypto ??= webcrypto; // Node 18, which Debian 12 has, does not show it by itself
 
 async function answer(question) {
   if ("sign" in question) {
