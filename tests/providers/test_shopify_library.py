@@ -77,7 +77,7 @@ def question(sent: Signed, secret: str, *, body: bytes | None = None) -> dict[st
     return {
         "verify": (sent.body if body is None else body).decode(),
         "secret": secret,
-        "headers": sent.headers | INSISTED,
+        "headers": {**sent.headers, **INSISTED},
     }
 
 
