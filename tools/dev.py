@@ -34,6 +34,7 @@ WORKERS = max(2, min(os.cpu_count() or 2, 8))
 
 MADE_HERE = (
     ".bench",
+    ".oracles",
     ".venv",
     ".hypothesis",
     ".import_linter_cache",
