@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import machine, report
-from bench.alone import alone
+from bench.alone import run_alone
 from bench.children import ROOT, Children
 from bench.postgres import Postgres
 from bench.results import Figures
@@ -109,11 +109,7 @@ async def run(wanted: argparse.Namespace) -> int:
 def main() -> None:
     """Runs the bench and leaves with its exit status."""
     wanted = arguments(sys.argv[1:])
-    with alone(wanted.home):
-        try:
-            sys.exit(asyncio.run(run(wanted)))
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            sys.exit("bench: ended before its time; what was measured of whole workloads is written")
+    run_alone(wanted.home, lambda: run(wanted), "what was measured of whole workloads is written")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from bench import checks, machine
-from bench.alone import alone
+from bench.alone import run_alone
 from bench.children import ROOT, Child, Children
 from bench.endurance import report
 from bench.endurance.balance import balance
@@ -182,11 +182,7 @@ async def run(wanted: argparse.Namespace) -> int:
 def main() -> None:
     """Runs it and leaves with its exit status."""
     wanted = arguments(sys.argv[1:])
-    with alone(wanted.home):
-        try:
-            sys.exit(asyncio.run(run(wanted)))
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            sys.exit("bench: ended before its time; the samples that were taken are written")
+    run_alone(wanted.home, lambda: run(wanted), "the samples that were taken are written")
 
 
 if __name__ == "__main__":
