@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
-from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from app.clock import Clock
 from app.db.engine import AsyncEngine
-from app.db.ingest import Arrival, Start, Stored
+from app.db.deliveries import Stored
+from app.db.ingest import Arrival, Start
 from app.db.reads import event_row
 from app.db.refunds import Told, told_of
 from app.db.rows import bucket_of
@@ -225,7 +226,7 @@ class Intake:
             received_at=now,
             payload=body,
             operation=operation,
-            transition=uuid4(),
+            
             refunds=self._told(source, body, now),
         )
 

@@ -18,11 +18,12 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from app.clock import Clock
-from app.db import ingest, journal, operations
+from app.db import deliveries, operations
 from app.db.batch import GroupCommit
 from app.db.claim import BeginWith, Claim, Claimed, claim, nothing_begun
-from app.db.decisions import Decision, record_decisions
-from app.db.ingest import Arrival, Stored
+from app.db.decisions import Decision, is_one_statement, record_decisions
+from app.db.deliveries import ACCEPTED, Stored
+from app.db.ingest import Arrival
 from app.db.journal import AttemptEnd, AttemptStart
 from app.db.operations import Begun, Expired
 from app.db.operator_requests import OperatorReceipt
@@ -98,8 +99,10 @@ class Store:
     async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
         """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""
 
+        transition = uuid4()
+
         async def work(connection: asyncpg.Connection, resent: bool) -> Stored | None:
-            return await ingest.store_again(connection, old_bucket, arrival, resent=resent)
+            return await deliveries.store_again(connection, old_bucket, transition, arrival, resent=resent)
 
         return await self._writers["ingest"].transaction(work)
 
@@ -201,39 +204,46 @@ class Store:
 
     async def _flush_ingest(self, writer: Writer, groups: Sequence[Sequence[Arrival]]) -> list[Sequence[Stored]]:
         arrivals = [arrival for group in groups for arrival in group]
+        by_bucket: dict[int, list[int]] = {}
+        for place, arrival in enumerate(arrivals):
+            by_bucket.setdefault(arrival.bucket, []).append(place)
+        transition, made = uuid4(), set[UUID]()
+        alone = len(by_bucket) == 1 and all(one.operation is not None and not one.refunds for one in arrivals)
+        if alone:
+            # What nobody has heard of before is stored by one statement, which is a transaction by itself.
+            made = await writer.statement(partial(deliveries.store_new, arrivals[0].bucket, transition, arrivals))
+            if len(made) == len(arrivals):
+                return [[ACCEPTED] * len(group) for group in groups]
 
         async def work(connection: asyncpg.Connection, resent: bool) -> list[Sequence[Stored]]:
             found: dict[int, Stored] = {}
-            numbered = sorted(enumerate(arrivals), key=lambda pair: pair[1].bucket)
-            for bucket, part in groupby(numbered, lambda pair: pair[1].bucket):
-                places = list(part)
-                stored = await ingest.store(connection, bucket, [arrival for _, arrival in places], resent=resent)
-                found.update(zip((place for place, _ in places), stored, strict=True))
+            for bucket in sorted(by_bucket):
+                places = by_bucket[bucket]
+                part = [arrivals[place] for place in places]
+                new = made if alone else await deliveries.store_new(bucket, transition, part, connection, resent)
+                found.update(zip(places, await deliveries.store_others(connection, bucket, part, new), strict=True))
             in_order = iter([found[place] for place in range(len(arrivals))])
             return [list(islice(in_order, len(group))) for group in groups]
 
         return await writer.transaction(work)
 
     async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:
-        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
-            ours: set[UUID] = set()
-            for bucket, part in self._by_bucket(begun, lambda one: one.operation.id):
-                still = await operations.begin(connection, bucket, [one.operation for one in part])
-                await journal.open_attempts(connection, bucket, [o.start for o in part if o.operation.id in still])
-                ours |= still
-            return ours
+        parts = self._by_bucket(begun, lambda one: one.operation.id)
 
-        ours = await writer.transaction(work)
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
+            return set().union(*[await operations.begin(connection, bucket, part) for bucket, part in parts])
+
+        ours = await (writer.statement(work) if len(parts) == 1 else writer.transaction(work))
         return [one.operation.id in ours for one in begun]
 
     async def _flush_record(self, writer: Writer, decisions: Sequence[Decision]) -> list[bool]:
-        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
-            landed: set[UUID] = set()
-            for bucket, part in self._by_bucket(decisions, lambda one: one.operation_id):
-                landed |= await record_decisions(connection, bucket, part)
-            return landed
+        parts = self._by_bucket(decisions, lambda one: one.operation_id)
 
-        landed = await writer.transaction(work)
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
+            return set().union(*[await record_decisions(connection, bucket, part) for bucket, part in parts])
+
+        alone = len(parts) == 1 and is_one_statement(decisions)
+        landed = await (writer.statement(work) if alone else writer.transaction(work))
         return [one.id in landed for one in decisions]
 
 

@@ -241,7 +241,6 @@ class Start:
         self.claimed = claimed
         self.counted_from = counted_from
         self.begun = prepared.begun
-        self.transition = uuid4()
 
     def landed(self, *, accepted: bool) -> None:
         """Told once: whether the operation was made by this arrival, so that the call may go out."""

@@ -15,7 +15,7 @@ from app.api.webhooks import Webhooks, takes, traceparent
 from app.errors import DatabaseUnavailable
 from tests.api.desk import Desk
 from tests.road.service import until
-from tests.road.watch import watching
+from tests.road.watch import STORE, watching
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -207,7 +207,7 @@ async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, da
         async with watch.holding() as holding:
             await holding.execute("LOCK TABLE events IN SHARE MODE")
             request = asyncio.create_task(desk.deliver(desk.payment("pay_1")))
-            await watch.until_blocked("INSERT INTO events")
+            await watch.until_blocked(STORE)
             request.cancel()
             await asyncio.wait({request})
 

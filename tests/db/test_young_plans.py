@@ -5,18 +5,25 @@ from typing import Any
 
 import pytest
 
-from app.db import claim, journal, operations
+from app.db import claim, decisions, deliveries, journal, operations
 
 CASES = {
-    "take": (claim.TAKE, "smallint, uuid[], timestamptz, text, uuid, timestamptz, text[], timestamptz[]"),
-    "record": (
-        operations.RECORD,
-        (
-            "smallint, uuid[], int[], int[], text[], text[], text[], text[], text[], text[], int[], timestamptz[],"
-            " timestamptz[], text[], timestamptz[], timestamptz[], text[], text[], uuid[], timestamptz[], timestamptz[],"
-            " timestamptz[], timestamptz[], int[]"
-        ),
+    "take": (
+        claim.TAKE,
+        "smallint, timestamptz, text, uuid, timestamptz, text[], text[], int[], uuid[], text[], int[], text[],"
+        " timestamptz[], text[], text[], timestamptz[]",
     ),
+    "begin": (
+        operations.BEGIN,
+        "smallint, uuid[], int[], int[], text[], timestamptz[], text[], text[], int[], text[], text[], timestamptz[], text",
+    ),
+    "record": (
+        decisions.RECORD,
+        "smallint, int[], int[], int[], text[], text[], text[], text[], text[], text[], text[], text[], int[], text[],"
+        " text[], text[], int[], text[], uuid[], int[], uuid[], text[], timestamptz[], timestamptz[], timestamptz[],"
+        " timestamptz[], timestamptz[], timestamptz[], timestamptz[], text[], text[], text[], timestamptz[], timestamptz[]",
+    ),
+    "count_again": (deliveries.COUNT_AGAIN, "smallint, uuid[], int[]"),
     "end_attempts": (journal.END_ATTEMPTS, "smallint, uuid[], int[], text[], text[], timestamptz[]"),
     "written": (journal.WRITTEN, "smallint, uuid[], int[], uuid[]"),
 }

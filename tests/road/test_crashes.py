@@ -23,7 +23,7 @@ from app.wiring import Role
 from tests.db.embedded.holding import place_of, postmaster
 from tests.postgres import scratch
 from tests.road.service import Client, Process, arrived, client_of
-from tests.road.watch import BEGIN, RECORD, Watch, watching
+from tests.road.watch import BEGIN, RECORD, STORE, Watch, watching
 from tests.road.world import BOOKING, World
 
 CONFIG: dict[str, Any] = {"saga": "booking", "sagas": BOOKING, "lease": "1s", "timeout": "20s"}
@@ -135,7 +135,7 @@ async def test_all_that_was_acknowledged_is_there_after_the_whole_service_and_it
         watch = await looking.enter_async_context(watching(embedded_url(place_of(data))))
         holding = await looking.enter_async_context(watch.holding())
         await holding.execute("LOCK TABLE events")
-        await watch.until_blocked("INSERT INTO events")  # some are not on disk, and must not be acknowledged
+        await watch.until_blocked(STORE)  # some are not on disk, and must not be acknowledged
         os.kill(postmaster(place_of(data)), signal.SIGKILL)
         await killed.kill()
     for task in telling:

@@ -10,10 +10,11 @@ import asyncpg
 from tests.road.service import until
 
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ $1"
-# Words of the statements that the two halves of the atomic phase, and a claim, are written with.
-BEGIN = "INSERT INTO attempts"
-RECORD = "SET phase = t.phase"
-CLAIM = "INSERT INTO history"
+# The names of the statements that payments, claims, and the two halves of the atomic phase are written with.
+STORE = "/\\* store \\*/"
+CLAIM = "/\\* take \\*/"
+BEGIN = "/\\* (store|take|begin) \\*/"
+RECORD = "/\\* record \\*/"
 
 # Breaks every other connection to the database.
 TERMINATE = """
