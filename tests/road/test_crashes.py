@@ -71,6 +71,8 @@ async def killed_at(world: World, watch: Watch, service: Client, worker: Process
         answered.released.set()
         await watch.until_blocked(RECORD)
         await worker.kill()
+        for words in (BEGIN, RECORD):
+            await watch.end_blocked(words)
     out.released.set()
     return [ids[before], ids[during], ids[after]]
 

@@ -16,6 +16,10 @@ CLAIM = "/\\* take \\*/"
 BEGIN = "/\\* (store|take|begin) \\*/"
 RECORD = "/\\* record \\*/"
 
+END_BLOCKED = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ $1
+"""
+
 # Breaks every other connection to the database.
 TERMINATE = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -47,6 +51,13 @@ class Watch:
             return found >= sessions
 
         await until(blocked)
+
+    async def end_blocked(self, words: str) -> None:
+        """Ends the sessions that wait for a lock in a statement with these words: as if it had never arrived.
+
+        A server carries out to its end what it was sent, also where who has sent it is dead.
+        """
+        assert await self.ask(END_BLOCKED, words) >= 1
 
     @contextlib.asynccontextmanager
     async def before_the_call(self, operation_id: str, lease: int) -> AsyncIterator[None]:
