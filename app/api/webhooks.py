@@ -4,7 +4,6 @@ It is served before the framework, as plain ASGI: the signature is the authentic
 signed them, and the framework's layers would cost more than all that is done here.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping
 
@@ -32,9 +31,6 @@ PLAIN = b"text/plain; charset=utf-8"
 
 # For a webhook that is signed by nobody and was looked up: whoever sends an id learns nothing of it.
 HEARD = (200, PLAIN, b"", None)
-
-# Seconds in which a body must have come: a mebibyte at 50 kB/s. Who drips it holds room that others need.
-BODY_TIMEOUT = 20.0
 
 # W3C Trace Context, version 00; ids of zeros alone are not valid.
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -102,13 +98,7 @@ class Webhooks:
             raise UnknownSource(f'no source named "{name[:63]}" is configured')
         headers = _headers(scope)
         with self._room.place() as place:
-            try:
-                async with asyncio.timeout(BODY_TIMEOUT):
-                    body = await place.body(
-                        receive, headers.get("content-length", ""), context.settings.server.max_body
-                    )
-            except TimeoutError as error:
-                raise HTTPException(408) from error
+            body = await place.body(receive, headers.get("content-length", ""), context.settings.server.max_body)
             teller = provider(source.provider)
             now = context.clock.wall()
             wanted = teller.wanted(source, headers, body, now)
