@@ -26,7 +26,7 @@ _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _EXPRESSION_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # changed by nobody; frozen, it would take twice as long to make
 class Payment:
     """A payment was received. `amount` is in minor units, `currency` in upper case; `event` is all that was told."""
 
@@ -93,7 +93,12 @@ def read(source: Source, delivery: Delivery, body: bytes) -> Reading:
 
 def tells_of_refunds(source: Source) -> bool:
     """Whether events of the source may tell of refunds."""
-    return type(provider(source.provider)).refund_news is not Provider.refund_news
+    return _tells_of_refunds(source.provider)
+
+
+@cache
+def _tells_of_refunds(name: str) -> bool:
+    return type(provider(name)).refund_news is not Provider.refund_news
 
 
 def hints(source: Source, body: bytes) -> tuple[str | None, datetime | None]:
@@ -140,7 +145,9 @@ def _delivery_id(event: Json, expression: str | None) -> str | None:
 
 def _is_of(mode: Mode, event: Json, teller: Provider) -> bool:
     """Whether an event is of a mode; one that does not say its own is of both."""
-    said = None if teller.mode is None else _value(event, teller.mode)
+    if teller.mode is None:
+        return True
+    said = _value(event, teller.mode)
     other = (False, "false", "test") if mode is Mode.LIVE else (True, "true", "live")
     return not any(type(said) is type(word) and said == word for word in other)
 
@@ -164,7 +171,15 @@ def _read_payment(
 def _finder(expression: str) -> Callable[[Json], Json]:
     """What an expression finds. Dotted names, which is what most are, are walked without JMESPath: the same, sooner."""
     if _DOTTED.fullmatch(expression) is None:
-        return jmespath.compile(expression).search
+        search = jmespath.compile(expression).search
+
+        def evaluate(value: Json) -> Json:
+            try:
+                return search(value)
+            except _EXPRESSION_ERRORS:
+                return _FAILED
+
+        return evaluate
     keys = expression.split(".")
 
     def walk(value: Json) -> Json:
@@ -185,10 +200,7 @@ _FAILED = _Failed()
 
 
 def _value(event: Json, expression: str) -> Json:
-    try:
-        return _finder(expression)(event)
-    except _EXPRESSION_ERRORS:
-        return _FAILED
+    return _finder(expression)(event)
 
 
 def _must_be(what: str, value: Json) -> str:
