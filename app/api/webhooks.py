@@ -115,8 +115,18 @@ class Webhooks:
             return HEARD
         if teller.acknowledgement is not None:
             return 200, PLAIN, teller.acknowledgement.encode(), None
-        status, said = answer(receipts[0])
-        return status, JSON, wire.dump(said), wire.pointing(said).get("Location")
+        return _answered(receipts[0])
+
+
+def _answered(receipt: Receipt) -> tuple[int, bytes, bytes, str | None]:
+    """`answer` as it goes out. That of a payment that is taken, or known, is nearly always the one, and written straight."""
+    id_ = receipt.operation_id
+    if id_ is not None and (receipt.status is EventStatus.ACCEPTED or receipt.status is EventStatus.DUPLICATE):
+        name = str(id_)
+        body = f'{{"operation_id":"{name}","status":"{receipt.status}"}}'.encode("ascii")
+        return STATUS[receipt.status], JSON, body, f"/operations/{name}"
+    status, said = answer(receipt)
+    return status, JSON, wire.dump(said), wire.pointing(said).get("Location")
 
 
 def answer(receipt: Receipt) -> tuple[int, dict[str, Json]]:
@@ -143,7 +153,4 @@ def traceparent(headers: Mapping[str, str]) -> str | None:
 
 def _headers(scope: Scope) -> dict[str, str]:
     """The headers by their lower-case names. Of one that came twice the first counts, as nobody signs two of them."""
-    headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-    return headers
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
