@@ -21,6 +21,10 @@ from app.settings import AmountUnit, Mode, Source
 
 LONGEST_VALUE = 60  # characters of a value that a detail repeats
 
+# What an amount must be.
+_MINOR = f"an integer from 1 to {MAXIMUM_AMOUNT}"
+_DECIMAL = f"a decimal string of more than 0, exact in {{decimals}} decimals, and at most {MAXIMUM_AMOUNT} minor units"
+
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 # What an expression can raise over a value that it was not written for; JMESPathError is a ValueError.
 _EXPRESSION_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -225,8 +229,10 @@ def _id(event: Json, name: str, expression: str, faults: list[str]) -> str | Non
 def _currency(event: Json, expression: str, faults: list[str]) -> str | None:
     value = _value(event, expression)
     # ASCII alone: the capital of some other letters is an ASCII one.
-    if isinstance(value, str) and value.isascii() and value.upper() in EXPONENTS:
-        return value.upper()
+    if isinstance(value, str) and value.isascii():
+        code = value.upper()
+        if code in EXPONENTS:
+            return code
     faults.append(f"currency ({expression}) {_must_be('a currency of ISO 4217', value)}")
     return None
 
@@ -239,17 +245,17 @@ def _amount(facts: Json, source: Source, currency: str | None, faults: list[str]
     sent = provider(source.provider).exponents.get(currency or "", kept)
     if fields.amount_unit is AmountUnit.MINOR:
         amount = value if type(value) is int else None
-        what = f"an integer from 1 to {MAXIMUM_AMOUNT}"
     elif sent is None:
         faults.append(f"amount ({fields.amount}) has no meaning without a currency that has a minor unit")
         return None
     else:
         amount = minor_units(value, sent) if isinstance(value, str) else None
-        what = f"a decimal string of more than 0, exact in {sent} decimals, and at most {MAXIMUM_AMOUNT} minor units"
+    whole = ""
     if sent is not None and kept is not None and sent != kept:
         amount = None if amount is None else rescaled(amount, sent, kept)
-        what += f", and a whole number of {currency} in {kept} decimals"
+        whole = f", and a whole number of {currency} in {kept} decimals"
     if amount is not None and 1 <= amount <= MAXIMUM_AMOUNT:
         return amount
-    faults.append(f"amount ({fields.amount}) {_must_be(what, value)}")
+    what = _MINOR if fields.amount_unit is AmountUnit.MINOR else _DECIMAL.format(decimals=sent)
+    faults.append(f"amount ({fields.amount}) {_must_be(what + whole, value)}")
     return None
