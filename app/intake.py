@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, UUID
 
 from app.clock import Clock
 from app.db.engine import AsyncEngine
@@ -19,9 +19,11 @@ from app.db.store import Store
 from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
 from app.errors import InvalidRequest, NotAllowed, NotFound
+from app.ids import named
 from app.providers import Delivery
 from app.providers.reading import Ignored, Payment, Reading, Unreadable, read, refund_news, tells_of_refunds
 from app.providers.refunds import known_refund
+from app.recent import Recent
 from app.saga import advance
 from app.saga.creation import Heard, new_operation
 from app.saga.definition import Saga
@@ -34,6 +36,9 @@ NO_JITTER = 0.0
 
 # Makes the first call of a new operation ready, from the webhook's JSON and raw body; None where it is to be claimed.
 StartWith = Callable[[Operation, Json, bytes], Start | None]
+
+# What an event is found to be whose payment is on disk just as it says.
+TAKEN = frozenset({EventStatus.ACCEPTED, EventStatus.DUPLICATE})
 
 REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
 
@@ -58,12 +63,18 @@ def operation_id(identity: str, external_id: str) -> UUID:
         identity: of the source.
         external_id: the provider's id of the payment.
     """
-    return uuid5(NAMESPACE_URL, "makegood:" + compact_json([identity, external_id]))
+    return named(NAMESPACE_URL, "makegood:" + compact_json([identity, external_id]))
 
 
 def event_id(identity: str, *meaning: Json) -> UUID:
     """The id of an event, made from what it says: a redelivery is the same row, however its bytes differ."""
-    return uuid5(NAMESPACE_URL, "makegood:event:" + compact_json([identity, *meaning]))
+    return named(NAMESPACE_URL, "makegood:event:" + compact_json([identity, *meaning]))
+
+
+def payment_event_id(source: Source, payment: Payment) -> UUID:
+    """The id of the event that tells of a payment."""
+    said = payment.external_id, payment.order_id, payment.amount, payment.currency
+    return event_id(source.identity, "payment", payment.delivery_id, *said)
 
 
 def unprocessable_id(source: Source, reading: Unreadable, body: bytes) -> UUID:
@@ -97,6 +108,7 @@ class Intake:
         self._wakeup = wakeup
         self._start_with = start_with
         self._saga_hashes: dict[str, str] = {}
+        self._recent = Recent()
 
     async def receive(self, source: Source, reading: Reading, body: bytes, traceparent: str | None = None) -> Receipt:
         """Stores a delivery; when this returns it is on disk.
@@ -115,20 +127,29 @@ class Intake:
         self, source: Source, messages: Sequence[tuple[Reading, bytes]], traceparent: str | None = None
     ) -> list[Receipt]:
         """Stores what came in one delivery, all of it or nothing; one receipt each. Arguments and errors as `receive`."""
+        plain, known_as = not tells_of_refunds(source), None
+        if plain and len(messages) == 1 and isinstance(reading := messages[0][0], Payment):
+            known_as = payment_event_id(source, reading)
+            again = await self._redelivered(known_as, reading)
+            if again is not None:
+                return [again]
         now = self._clock.now()
-        arrivals = [await self._arrival(source, reading, body, traceparent, now) for reading, body in messages]
-        if not tells_of_refunds(source):
+        arrivals = [await self._arrival(source, reading, body, traceparent, now, known_as) for reading, body in messages]
+        if plain and self._start_with is not None:
             # Else a refund may have been told before its payment, which the claim of an operation on disk finds out.
-            arrivals = [self._started(each, reading) for each, (reading, _) in zip(arrivals, messages, strict=True)]
+            for arrival, (reading, _) in zip(arrivals, messages, strict=True):
+                if arrival.operation is not None and isinstance(reading, Payment):
+                    # Nothing may be waited for after this.
+                    arrival.start = self._start_with(arrival.operation, reading.event, arrival.payload)
         stored = await self._store.ingest_all(arrivals)
         await self._tell(source, arrivals)
         return [self._receipt(arrival, found) for arrival, found in zip(arrivals, stored, strict=True)]
 
-    def _started(self, arrival: Arrival, reading: Reading) -> Arrival:
-        """With its first call, where that can go out as soon as it is stored; nothing may be waited for after this."""
-        if self._start_with is None or arrival.operation is None or not isinstance(reading, Payment):
-            return arrival
-        return replace(arrival, start=self._start_with(arrival.operation, reading.event, arrival.payload))
+    async def _redelivered(self, event: UUID, payment: Payment) -> Receipt | None:
+        """Counts the event of a payment that this process has taken in not long ago; None where it is not known so."""
+        operation = self._recent.get(event)
+        stored = None if operation is None else await self._store.redelivered(event, operation)
+        return None if stored is None else Receipt(stored.status, event, operation, payment.event_type, stored.detail)
 
     async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
         """Reads an unprocessable or conflicting event again, after the configuration was mended.
@@ -187,6 +208,8 @@ class Intake:
         if stored.status is EventStatus.ACCEPTED and arrival.start is None:
             self._wakeup.signal()
         operation = arrival.operation.id if arrival.operation else None
+        if operation is not None and stored.status in TAKEN:
+            self._recent.add(arrival.id, operation)
         return Receipt(stored.status, arrival.id, operation, arrival.event_type, stored.detail)
 
     async def _arrival(
@@ -202,8 +225,7 @@ class Intake:
         match reading:
             case Payment():
                 status, detail = EventStatus.ACCEPTED, None
-                said = [reading.external_id, reading.order_id, reading.amount, reading.currency]
-                id_ = known_as or event_id(source.identity, "payment", reading.delivery_id, *said)
+                id_ = known_as or payment_event_id(source, reading)
                 operation = await self._operation(source, reading, id_, traceparent, now)
             case Ignored():
                 status, detail = EventStatus.IGNORED, None
@@ -227,7 +249,7 @@ class Intake:
             payload=body,
             operation=operation,
             
-            refunds=self._told(source, body, now),
+            refunds=self._told(source, body, now) if tells_of_refunds(source) else (),
         )
 
     async def _hash_of(self, saga: Saga) -> str:

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import groupby, islice
+from itertools import islice
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 
@@ -31,6 +31,7 @@ from app.db.rows import bucket_of
 from app.db.tables import EventStatus
 from app.db.writer import Writer
 from app.errors import DatabaseUnavailable
+from app.ids import fresh
 from app.saga.model import Operation, Transition
 
 # Rows in one flush. Past a few hundred a batch takes longer without a row in it getting cheaper.
@@ -60,6 +61,9 @@ class Store:
         self._ingest = GroupCommit(
             self._writers["ingest"], self._flush_ingest, most=MOST_INGESTED, within=ACKNOWLEDGE_WITHIN
         )
+        self._redelivered = GroupCommit(
+            self._writers["ingest"], self._flush_redelivered, most=MOST_INGESTED, within=ACKNOWLEDGE_WITHIN
+        )
         self._begin = GroupCommit(self._writers["begin"], self._flush_begin, most=MOST_BEGUN)
         self._record = GroupCommit(
             self._writers["record"], self._flush_record, most=MOST_RECORDED, key=lambda item: item.operation_id
@@ -67,7 +71,7 @@ class Store:
 
     async def close(self) -> None:
         """Writes what is waiting, then closes the connections."""
-        for group in (self._ingest, self._begin, self._record):
+        for group in (self._ingest, self._redelivered, self._begin, self._record):
             await group.close()
         for writer in self._writers.values():
             await writer.close()
@@ -96,10 +100,14 @@ class Store:
             return await asyncio.shield(stored)
         return await stored
 
+    async def redelivered(self, event: UUID, operation_id: UUID) -> Stored | None:
+        """Counts a redelivery of an event of an operation; None where it is not there. Raises DatabaseUnavailable."""
+        return await self._redelivered.submit((event, operation_id))
+
     async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
         """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""
 
-        transition = uuid4()
+        transition = fresh()
 
         async def work(connection: asyncpg.Connection, resent: bool) -> Stored | None:
             return await deliveries.store_again(connection, old_bucket, transition, arrival, resent=resent)
@@ -135,7 +143,7 @@ class Store:
             DatabaseUnavailable: it may or may not be written.
         """
         decision = Decision(
-            id=id or uuid4(),
+            id=id or fresh(),
             operation_id=transition.before.id,
             at=at or self._clock.now(),
             transition=transition,
@@ -150,7 +158,7 @@ class Store:
     async def end_attempt(self, operation_id: UUID, attempt: AttemptEnd) -> None:
         """Stores the end of a call that decides nothing any more. Raises DatabaseUnavailable."""
         at = self._clock.now()
-        await self._record.submit(Decision(uuid4(), operation_id, at, None, actor="", attempt=attempt))
+        await self._record.submit(Decision(fresh(), operation_id, at, None, actor="", attempt=attempt))
 
     async def claim(self, wanted: Claim, begin_with: BeginWith = nothing_begun) -> list[Claimed]:
         """Takes what is due in one bucket.
@@ -197,17 +205,20 @@ class Store:
 
     def _by_bucket(self, items: Sequence[Row], id_of: Callable[[Row], UUID]) -> list[tuple[int, list[Row]]]:
         """The items by bucket, and in the order of their ids: the order in which rows are locked everywhere."""
-        ordered = sorted(items, key=lambda item: (bucket_of(id_of(item), self.buckets), id_of(item)))
-        return [
-            (bucket, list(part)) for bucket, part in groupby(ordered, lambda item: bucket_of(id_of(item), self.buckets))
-        ]
+        ordered = sorted(items, key=lambda item: id_of(item).int)
+        if self.buckets == 1:
+            return [(0, ordered)]
+        by_bucket: dict[int, list[Row]] = {}
+        for item in ordered:
+            by_bucket.setdefault(bucket_of(id_of(item), self.buckets), []).append(item)
+        return sorted(by_bucket.items())
 
     async def _flush_ingest(self, writer: Writer, groups: Sequence[Sequence[Arrival]]) -> list[Sequence[Stored]]:
         arrivals = [arrival for group in groups for arrival in group]
         by_bucket: dict[int, list[int]] = {}
         for place, arrival in enumerate(arrivals):
             by_bucket.setdefault(arrival.bucket, []).append(place)
-        transition, made = uuid4(), set[UUID]()
+        transition, made = fresh(), set[UUID]()
         alone = len(by_bucket) == 1 and all(one.operation is not None and not one.refunds for one in arrivals)
         if alone:
             # What nobody has heard of before is stored by one statement, which is a transaction by itself.
@@ -226,6 +237,18 @@ class Store:
             return [list(islice(in_order, len(group))) for group in groups]
 
         return await writer.transaction(work)
+
+    async def _flush_redelivered(self, writer: Writer, events: Sequence[tuple[UUID, UUID]]) -> list[Stored | None]:
+        parts = self._by_bucket(events, lambda one: one[1])
+
+        async def work(connection: asyncpg.Connection, _resent: bool) -> dict[UUID, Stored]:
+            found: dict[UUID, Stored] = {}
+            for bucket, part in parts:
+                found |= await deliveries.count_again(connection, bucket, [event for event, _ in part])
+            return found
+
+        found = await (writer.statement(work) if len(parts) == 1 else writer.transaction(work))
+        return [found.get(event) for event, _ in events]
 
     async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:
         parts = self._by_bucket(begun, lambda one: one.operation.id)

@@ -6,13 +6,13 @@ import heapq
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from app.clock import Clock
 from app.db.claim import Claim, Claimed
 from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
+from app.ids import fresh
 from app.saga.model import Json, Operation
 from app.saga.retry import taken
 from app.worker.ahead import LARGEST_EVENT, Ahead, MakeReady, Prepared
@@ -130,7 +130,7 @@ class Claimer:
             counted_from = self._clock.monotonic()
             now = self._clock.now()
             bucket = (self._first_bucket + offset) % buckets
-            wanted = Claim(uuid4(), bucket, most, self._worker, now, now + self._lease)
+            wanted = Claim(fresh(), bucket, most, self._worker, now, now + self._lease)
             claimed = await self._claim(wanted, counted_from)
             if claimed == most:
                 return True
