@@ -16,9 +16,9 @@ from jmespath.visitor import TreeInterpreter
 
 from app.errors import Rejected
 from app.saga.model import Json
+from app.saga.writing import writer
 
-# Made once: json.dumps makes one for every call that asks for anything special.
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_written = writer(allow_nan=False)
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -89,7 +89,7 @@ def body_of(expression: str | None, document: dict[str, Json]) -> tuple[Json, by
     """
     value = document if expression is None else evaluate(expression, document)
     try:
-        return value, _ENCODER.encode(value).encode("ascii")
+        return value, _written(value).encode("ascii")
     except (RecursionError, TypeError, ValueError) as error:
         raise RequestRefused(f"the body is not JSON: {error}") from error
 

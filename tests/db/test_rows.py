@@ -23,7 +23,17 @@ from app.saga.model import LastError, Operation, Outcome, Phase, RefundState, Se
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 times = st.none() | st.datetimes(timezones=st.just(UTC))
-sendings = st.builds(Sendings, count=st.integers(0, 99), first_at=times, last_at=times, unknown=st.integers(0, 9))
+flags = st.booleans()
+sendings = st.builds(
+    Sendings,
+    count=st.integers(0, 99),
+    first_at=times,
+    last_at=times,
+    unknown=st.integers(0, 9),
+    out=flags,
+    refused=flags,
+    conflict=flags,
+)
 results = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -39,7 +49,18 @@ refunds = st.builds(
     failed=st.booleans(),
     elsewhere=st.booleans(),
 )
-steps = st.builds(StepState, name=st.text(), result=results, do=sendings, undo=sendings, refund=refunds)
+steps = st.builds(
+    StepState,
+    name=st.text(),
+    status=st.sampled_from(StepStatus),
+    result=results,
+    did=flags,
+    absent=flags,
+    settled=flags,
+    do=sendings,
+    undo=sendings,
+    refund=refunds,
+)
 
 
 @given(st.lists(steps, max_size=4).map(tuple))
