@@ -56,9 +56,9 @@ def _finite(text: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would cost three times as much to make
 class Reply:
-    """An answer that came whole, or went on beyond what is read of it.
+    """An answer that came whole, or went on beyond what is read of it. It is not changed once it is made.
 
     Args:
         body: what was read of it.
@@ -85,11 +85,10 @@ class Reply:
 
     def __post_init__(self) -> None:
         try:
-            value = parse(self.body, self.largest)
+            self.json = parse(self.body, self.largest)
         except NotJson:
             return
-        object.__setattr__(self, "json", value)
-        object.__setattr__(self, "is_json", True)
+        self.is_json = True
 
 
 @dataclass(frozen=True, slots=True)
