@@ -57,12 +57,13 @@ class Connection(asyncio.Protocol):
     """A connection and the parser of what comes over it.
 
     Attributes:
+        loop: the event loop that it belongs to.
         usable: whether a request may be written to it.
         lost: is done when the connection is closed on our side too.
     """
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()  # looked up once: that costs a system call
         self.usable = False
         self._poll: select.poll | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -86,8 +87,8 @@ class Connection(asyncio.Protocol):
         """
         self.usable = False
         self._begin(coming, bodiless=bodiless)
-        self._waiter = asyncio.get_running_loop().create_future()
-        coming.sent_at = asyncio.get_running_loop().time()
+        self._waiter = self.loop.create_future()
+        coming.sent_at = self.loop.time()
         self._transport.write(request)
         return self._waiter
 

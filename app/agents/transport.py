@@ -83,10 +83,9 @@ class Connections:
 
     def _reusable(self) -> Connection | None:
         """The one that was used last, so that those that are not needed grow old."""
-        youngest = asyncio.get_running_loop().time() - KEEPALIVE_SECONDS
         while self._idle:
             since, connection = self._idle.pop()
-            if since > youngest and connection.is_quiet():
+            if connection.loop.time() - since < KEEPALIVE_SECONDS and connection.is_quiet():
                 return connection
             connection.abort()
         return None
@@ -95,7 +94,7 @@ class Connections:
         if self._closed or len(self._idle) >= self._limit:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
+        loop = connection.loop
         self._idle.append((loop.time(), connection))
         if self._sweeping is None:
             self._sweeping = loop.call_later(KEEPALIVE_SECONDS, self._sweep)

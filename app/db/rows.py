@@ -154,15 +154,20 @@ def _known_json(name: str, status: StepStatus) -> str:
 def _sendings_json(sendings: Sendings) -> str:
     """Counts, times and flags, which need no quoting; what stands at its default is left out."""
     parts = []
-    for field, part in vars(sendings).items():
-        if not part:
-            continue
-        if part is True:
-            parts.append(f'"{field}":true')
-        elif isinstance(part, datetime):
-            parts.append(f'"{field}":"{part.isoformat()}"')
-        else:
-            parts.append(f'"{field}":{part}')
+    if sendings.count:
+        parts.append(f'"count":{sendings.count}')
+    if sendings.first_at is not None:
+        parts.append(f'"first_at":"{sendings.first_at.isoformat()}"')
+    if sendings.last_at is not None:
+        parts.append(f'"last_at":"{sendings.last_at.isoformat()}"')
+    if sendings.unknown:
+        parts.append(f'"unknown":{sendings.unknown}')
+    if sendings.out:
+        parts.append('"out":true')
+    if sendings.refused:
+        parts.append('"refused":true')
+    if sendings.conflict:
+        parts.append('"conflict":true')
     return ",".join(parts)
 
 
