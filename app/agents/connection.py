@@ -19,6 +19,10 @@ from app.agents.answer import LARGEST_RESULT
 LARGEST_HEAD = 64 * 1024
 LARGEST_ANSWER = 1024 * 1024
 
+# As plain numbers: a member of HTTPStatus costs more to look up than all that is done with it here.
+_SWITCHING_PROTOCOLS = int(HTTPStatus.SWITCHING_PROTOCOLS)
+_OK = int(HTTPStatus.OK)
+
 
 class AnswerBroken(Exception):
     """The answer did not come to its end, or is no HTTP."""
@@ -204,9 +208,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The status and all headers have come."""
         status = self._parser.get_status_code()
-        if status == HTTPStatus.SWITCHING_PROTOCOLS:
+        if status == _SWITCHING_PROTOCOLS:
             raise AnswerBroken("another protocol that was not asked for")
-        self._interim = status < HTTPStatus.OK
+        self._interim = status < _OK
         if self._interim:
             self._coming.retry_after = None
             if self._coming.headers is not None:

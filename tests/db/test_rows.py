@@ -1,7 +1,7 @@
 """Rows become operations, and operations rows, with nothing lost between."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -67,6 +67,13 @@ steps = st.builds(
 def test_steps_come_back_as_they_were_written(written: tuple[StepState, ...]) -> None:
     assert steps_of(steps_json(written)) == written
     assert steps_of(json.loads(steps_json(written))) == written
+
+
+def test_all_that_is_known_of_sendings_is_written() -> None:
+    known = Sendings(1, NOON, NOON + timedelta(seconds=1), 2, out=True, refused=True, conflict=True)
+    assert all(getattr(known, field.name) != field.default for field in fields(Sendings))
+    (step,) = steps_of(steps_json([StepState("hotel", do=known, undo=known)]))
+    assert (step.do, step.undo) == (known, known)
 
 
 def test_integers_of_an_agents_answer_stay_exact_at_any_size() -> None:
