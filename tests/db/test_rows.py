@@ -69,6 +69,15 @@ def test_steps_come_back_as_they_were_written(written: tuple[StepState, ...]) ->
     assert steps_of(json.loads(steps_json(written))) == written
 
 
+def test_new_operations_of_a_saga_share_what_is_known_of_their_steps() -> None:
+    new = steps_json([StepState("payment", StepStatus.DONE, did=True), StepState('a":{"b')])
+    assert steps_of(new) == steps_of(json.loads(new))
+    plain = steps_json([StepState("payment", StepStatus.DONE, did=True), StepState("hotel")])
+    assert steps_of(plain) is steps_of(plain)
+    answered = steps_json([StepState("hotel", StepStatus.DONE, did=True, result=[])])
+    assert steps_of(answered)[0].result is not steps_of(answered)[0].result
+
+
 def test_all_that_is_known_of_sendings_is_written() -> None:
     known = Sendings(1, NOON, NOON + timedelta(seconds=1), 2, out=True, refused=True, conflict=True)
     assert all(getattr(known, field.name) != field.default for field in fields(Sendings))
