@@ -138,13 +138,11 @@ def write(request: Request) -> bytes:
     Raises:
         ValueError: something in it would make another request of it, or a second one.
     """
-    text = "".join((request.method, request.path, *request.headers, *request.headers.values()))
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    lines.insert(0, f"{request.method} {request.path} HTTP/1.1")
+    text = "".join(lines)  # the ends of the lines, which are ours, come between them afterwards
     if not text.isascii() or not text.isprintable() or " " in request.path:
         raise ValueError("a character that cannot stand in the head of a request")
-    lines = [
-        f"{request.method} {request.path} HTTP/1.1",
-        *(f"{name}: {value}" for name, value in request.headers.items()),
-    ]
     if request.content is None:
         return "\r\n".join((*lines, "\r\n")).encode("ascii")
     lines.append(f"Content-Length: {len(request.content)}\r\n\r\n")
