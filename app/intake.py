@@ -1,10 +1,10 @@
 """From a verified delivery to a stored event and, if its payment is new, the operation that will make it good."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
+from typing import Protocol, assert_never
 from uuid import NAMESPACE_URL, UUID
 
 from app.clock import Clock
@@ -34,8 +34,16 @@ from app.settings import Source
 # No part of what follows from news waits, so there is nothing to spread.
 NO_JITTER = 0.0
 
-# Makes the first call of a new operation ready, from the webhook's JSON and raw body; None where it is to be claimed.
-StartWith = Callable[[Operation, Json, bytes], Start | None]
+
+
+class Starter(Protocol):
+    """Where this process has a worker: what may start a new operation as it is stored."""
+
+    async def ready(self) -> None:
+        """Waits, a moment at most, until a new operation may start."""
+
+    def start_with(self, operation: Operation, event: Json, payload: bytes) -> Start | None:
+        """Makes its first call ready, from the webhook's JSON and raw body; None where it is to be claimed."""
 
 # What an event is found to be whose payment is on disk just as it says.
 TAKEN = frozenset({EventStatus.ACCEPTED, EventStatus.DUPLICATE})
@@ -87,7 +95,7 @@ class Intake:
 
     Args:
         sagas_by_name: the sagas of the configuration.
-        start_with: where this process has a worker: makes the first call of a new operation ready.
+        starter: where this process has a worker.
     """
 
     def __init__(
@@ -98,7 +106,7 @@ class Intake:
         sagas_by_name: Mapping[str, Saga],
         clock: Clock,
         wakeup: Wakeup,
-        start_with: StartWith | None = None,
+        starter: Starter | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -106,7 +114,7 @@ class Intake:
         self._sagas_by_name = sagas_by_name
         self._clock = clock
         self._wakeup = wakeup
-        self._start_with = start_with
+        self._starter = starter
         self._saga_hashes: dict[str, str] = {}
         self._recent = Recent()
 
@@ -135,12 +143,13 @@ class Intake:
                 return [again]
         now = self._clock.now()
         arrivals = [await self._arrival(source, reading, body, traceparent, now, known_as) for reading, body in messages]
-        if plain and self._start_with is not None:
+        if plain and self._starter is not None:
+            await self._starter.ready()
             # Else a refund may have been told before its payment, which the claim of an operation on disk finds out.
             for arrival, (reading, _) in zip(arrivals, messages, strict=True):
                 if arrival.operation is not None and isinstance(reading, Payment):
                     # Nothing may be waited for after this.
-                    arrival.start = self._start_with(arrival.operation, reading.event, arrival.payload)
+                    arrival.start = self._starter.start_with(arrival.operation, reading.event, arrival.payload)
         stored = await self._store.ingest_all(arrivals)
         await self._tell(source, arrivals)
         return [self._receipt(arrival, found) for arrival, found in zip(arrivals, stored, strict=True)]
