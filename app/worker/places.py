@@ -26,9 +26,9 @@ class Places:
     def __init__(self, count: int) -> None:
         self.free = count
         self._worth = max(1, count // 4)
-        self._room = asyncio.Event()
+        self._given = asyncio.Event()
         self._line: deque[asyncio.Future[None]] = deque()
-        self._given_back = 0.0
+        self._last_given = 0.0
         self._open = False
 
     @property
@@ -43,9 +43,8 @@ class Places:
     def give_back(self, count: int = 1) -> None:
         """Gives places back that were taken."""
         self.free += count
-        self._given_back = asyncio.get_running_loop().time()
-        if self.free >= self._worth:
-            self._room.set()
+        self._last_given = asyncio.get_running_loop().time()
+        self._given.set()
         self._let_in()
 
     def open(self, *, to_new: bool) -> None:
@@ -57,7 +56,7 @@ class Places:
         """Waits until a new operation may take a place, a moment at most; whoever comes back looks again."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if now - self._given_back > PACE:
+        if now - self._last_given > PACE:
             return  # none becomes free soon
         waiter: asyncio.Future[None] = loop.create_future()
         self._line.append(waiter)
@@ -73,14 +72,16 @@ class Places:
         A claim for one costs nearly what a claim for many does; taken one by one, as places become free, a backlog would
         be worked off at half the speed.
         """
-        while self.free < self._worth:
-            self._room.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LONGEST_GATHERING if self.free > 0 else None):
-                    await self._room.wait()
-                    continue
-            if self.free > 0:
-                return
+        while self.free <= 0:
+            await self._one_given_back()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_GATHERING):
+                while self.free < self._worth:
+                    await self._one_given_back()
+
+    async def _one_given_back(self) -> None:
+        self._given.clear()
+        await self._given.wait()
 
     def _let_in(self) -> None:
         free = self.free if self._open else 0

@@ -7,7 +7,7 @@ import pytest
 
 from app.db.claim import Claimed
 from app.saga.model import Operation
-from app.worker import claim
+from app.worker import places
 from app.worker.ahead import Prepared
 from app.worker.lease import Lease
 from tests.worker.shift import Slots, Working, settle
@@ -19,7 +19,7 @@ async def test_a_backlog_is_worked_off_in_claims_worth_their_cost(
     buckets: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Places come free one by one; a claim for each would cost as much as one for many."""
-    monkeypatch.setattr(claim, "LONGEST_GATHERING", 10.0)
+    monkeypatch.setattr(places, "LONGEST_GATHERING", 10.0)
     ready = asyncio.Semaphore(0)
 
     class OneByOne(Working):
@@ -49,7 +49,7 @@ async def test_a_few_free_places_are_filled_after_a_moment_and_nothing_is_asked_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The others may take a minute; a loop that claims again and again for no place would keep the process busy."""
-    monkeypatch.setattr(claim, "LONGEST_GATHERING", 0.0)
+    monkeypatch.setattr(places, "LONGEST_GATHERING", 0.0)
     ends = {f"pay_{number}": asyncio.Event() for number in range(18)}
 
     class Slow(Working):
