@@ -1,7 +1,7 @@
 """The calls out: an operation's document goes in, an answer comes out."""
 
 from app.agents.calls import Agents, Exchange
-from app.agents.document import RequestRefused, reads_event
+from app.agents.document import RequestRefused
 from app.agents.gate import Gate, Slot, SlotUnavailable
 from app.agents.local import LocalFunction, run_local
 from app.agents.request import Request
@@ -18,6 +18,5 @@ __all__ = [
     "Slot",
     "SlotUnavailable",
     "Unavailable",
-    "reads_event",
     "run_local",
 ]

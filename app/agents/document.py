@@ -131,26 +131,6 @@ def evaluate(expression: str, document: dict[str, Json]) -> Json:
         raise RequestRefused(f"{expression} cannot be evaluated: {error}") from error
 
 
-@lru_cache(maxsize=1024)  # the calls of the sagas in use
-def reads_event(path: str, body: str | None) -> bool:
-    """Whether a call with this path and body may read the webhook's event. Where it does not, nobody need parse it."""
-    if body is None:
-        return True
-    try:
-        return any(_may_read("event", expression) for expression in (body, *_PLACEHOLDER.findall(path)))
-    except EVALUATION_ERRORS:
-        return True  # it is no expression, which is said where it is evaluated
-
-
-def _may_read(field: str, expression: str) -> bool:
-    return _plainly(expression) is None or _names(compiled(expression).parsed, field)
-
-
-def _names(node: Any, name: str) -> bool:
-    """Whether a field of that name is read anywhere in a parsed expression."""
-    return (node["type"] == "field" and node["value"] == name) or any(_names(child, name) for child in node["children"])
-
-
 def body_of(expression: str | None, document: dict[str, Json]) -> tuple[Json, bytes]:
     """A call's body as a value and as the bytes that are sent; no expression sends the whole document.
 

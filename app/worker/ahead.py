@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
-from app.agents import Request, RequestRefused, Slot, reads_event
+from app.agents import Request, RequestRefused, Slot
 from app.db.claim import Claimed
 from app.db.operations import Begun
 from app.saga import Sending, prepare
@@ -62,8 +62,7 @@ def _ready(parts: Parts, operation: Operation, event: Callable[[], Json]) -> Pre
     plan = prepare(saga, operation, now)
     if isinstance(plan, Transition) or isinstance(plan.call, LocalCall | RefundCall):
         return None
-    told = event() if reads_event(plan.call.path, plan.call.body) else None
-    document = call_document(plan.operation, plan.step, told, undo=plan.action is Action.UNDO)
+    document = call_document(plan.operation, plan.step, event(), undo=plan.action is Action.UNDO)
     try:
         request = parts.agents.render(plan, document, operation.traceparent)
     except RequestRefused:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.agents import RequestRefused
-from app.agents.document import _Reader, body_of, compiled, evaluate, fill, reads_event
+from app.agents.document import _Reader, body_of, compiled, evaluate, fill
 from app.errors import Rejected
 
 DOCUMENT: dict[str, Any] = {
@@ -97,27 +97,6 @@ def test_a_plain_expression_says_what_the_library_says(expression: str, document
             evaluate(expression, document)
     else:
         assert evaluate(expression, document) == told
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "reads"),
-    [
-        ("/p", "{id: operation_id, order: order_id}", False),
-        ("/p/{order_id}", "{ref: results.flight.ref}", False),
-        ("/p", None, True),
-        ("/p", "event", True),
-        ("/p/{event.id}", "order_id", True),
-        ("/p", "{type: event.type}", True),
-        ("/p", 'a."event"', True),
-        ("/p", '"\\u0065vent"', True),
-        ("/p", "@", True),
-        ("/p", "values(@)", True),
-        ("/p", "*", True),
-        ("/p", "{a: ", True),
-    ],
-)
-def test_the_event_is_read_for_every_call_that_could_tell_it(path: str, body: str | None, reads: bool) -> None:
-    assert reads_event(path, body) is reads
 
 
 def test_no_expression_sends_the_whole_document() -> None:
