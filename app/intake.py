@@ -51,7 +51,7 @@ TAKEN = frozenset({EventStatus.ACCEPTED, EventStatus.DUPLICATE})
 REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """What a delivery was found to be, once it is on disk. `operation_id` for a payment alone."""
 

@@ -85,7 +85,7 @@ class Claim:
     leased_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimed:
     """An operation that is ours until the lease ends.
 

@@ -18,7 +18,7 @@ from app.db.operator_requests import OperatorReceipt, add_receipts
 from app.db.rows import last_error_json, steps_json, storable_json
 from app.saga.model import Operation, Outcome, Transition
 
-# $2 to $18 are the kinds of changes, by their numbers. A call that was counted as crashed may still be answered: the answer
+# $2 to $19 are the kinds of changes, by their numbers. A call that was counted as crashed may still be answered: the answer
 # wins, the crash never does.
 RECORD = f"""
 /* record */ WITH t AS (
@@ -27,10 +27,10 @@ RECORD = f"""
            ($8::text[])[kind] AS status, ($9::text[])[kind] AS reason, ($10::text[])[kind] AS held_reason,
            ($11::text[])[kind] AS step, ($12::text[])[kind] AS action, ($13::int[])[kind] AS attempt,
            ($14::text[])[kind] AS locked_by, ($15::text[])[kind] AS cause, ($16::text[])[kind] AS actor,
-           ($17::int[])[kind] AS ended, ($18::text[])[kind] AS outcome, r.*
-      FROM unnest($19::uuid[], $20::int[], $21::uuid[], $22::text[], $23::timestamptz[], $24::timestamptz[],
-                  $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
-                  $30::text[], $31::text[], $32::text[], $33::timestamptz[], $34::timestamptz[])
+           ($17::int[])[kind] AS ended, ($18::text[])[kind] AS outcome, ($19::bool[])[kind] AS finishes, r.*
+      FROM unnest($20::uuid[], $21::int[], $22::uuid[], $23::text[], $24::timestamptz[], $25::timestamptz[],
+                  $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[],
+                  $31::text[], $32::text[], $33::text[], $34::timestamptz[], $35::timestamptz[])
            AS r(id, kind, transition, steps, at, last_run_at, next_run_at, complete_by, deadline, cancel_requested_at,
                 finished_at, last_error, note, response, ended_at, expired_before)
 ), moved AS (
@@ -41,9 +41,9 @@ RECORD = f"""
            leased_until = CASE WHEN t.status = 'processing' THEN o.leased_until END,
            deadline = coalesce(t.deadline, o.deadline), cancel_requested_at = t.cancel_requested_at,
            last_error = t.last_error::json, steps = t.steps::json, transition = t.transition, updated_at = t.at,
-           finished_at = t.finished_at
+           finished_at = CASE WHEN t.finishes THEN t.at ELSE t.finished_at END
       FROM t
-     WHERE o.bucket = $1 AND o.id = ANY ($19) AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
+     WHERE o.bucket = $1 AND o.id = ANY ($20) AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
        AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
        AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
     RETURNING o.id
@@ -54,9 +54,9 @@ RECORD = f"""
       FROM t JOIN moved USING (id)
 ), ended AS (
     UPDATE attempts AS a
-       SET outcome = t.outcome, response = t.response::json, finished_at = t.ended_at
+       SET outcome = t.outcome, response = t.response::json, finished_at = coalesce(t.ended_at, t.at)
       FROM t JOIN moved USING (id)
-     WHERE a.bucket = $1 AND a.operation_id = ANY ($19) AND a.operation_id = t.id AND a.lease = t.ended
+     WHERE a.bucket = $1 AND a.operation_id = ANY ($20) AND a.operation_id = t.id AND a.lease = t.ended
        AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND t.outcome <> 'crashed'))
 )
 SELECT id FROM {DURABLE} LEFT JOIN moved ON true
@@ -128,6 +128,7 @@ def columns(moves: Sequence[tuple[Decision, Transition]]) -> list[Sequence[objec
 
 def _row(decision: Decision, move: Transition, kinds: Kinds[tuple[object, ...]]) -> tuple[object, ...]:
     before, after, end = move.before, move.after, decision.attempt
+    finishes = after.finished_at is not None and after.finished_at == decision.at
     kind = kinds.number(
         (
             before.revision,
@@ -147,6 +148,7 @@ def _row(decision: Decision, move: Transition, kinds: Kinds[tuple[object, ...]])
             decision.actor,
             None if end is None else end.lease,
             None if end is None else end.outcome,
+            finishes,
         )
     )
     return (
@@ -160,10 +162,10 @@ def _row(decision: Decision, move: Transition, kinds: Kinds[tuple[object, ...]])
         after.complete_by,
         None if after.deadline == before.deadline else after.deadline,
         after.cancel_requested_at,
-        after.finished_at,
+        None if finishes else after.finished_at,
         last_error_json(after.last_error),
         decision.note,
         None if end is None or end.response is None else storable_json(end.response),
-        None if end is None else end.at,
+        None if end is None or end.at == decision.at else end.at,
         decision.expired_before,
     )

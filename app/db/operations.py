@@ -68,7 +68,7 @@ BEFORE_ALL = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 LOAD = "SELECT * FROM operations WHERE bucket = $1 AND id = $2"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begun:
     """A call that is about to go out: the operation as it stands then, and the attempt."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
-from uuid import uuid4
+
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
@@ -26,6 +26,7 @@ from app.db.local import LocalTransactions
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
+from app.ids import fresh
 from app.saga import Sending, advance
 from app.saga.call import call_document
 from app.saga.definition import Saga
@@ -159,7 +160,7 @@ class Execution:
         """
         # One id and one time for all tries: or a try that had landed, its commit's answer lost, would look like a race
         # that was lost, and its answer would count a second time, as a late one.
-        store, actor, id_, at = self.parts.store, self.parts.worker, uuid4(), at or self.parts.clock.now()
+        store, actor, id_, at = self.parts.store, self.parts.worker, fresh(), at or self.parts.clock.now()
         landed = await persist(lambda: store.record(transition, actor=actor, attempt=attempt, at=at, id=id_))
         after = transition.after
         if landed and self.is_ours(transition.before):

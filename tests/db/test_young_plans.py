@@ -20,7 +20,7 @@ CASES = {
     "record": (
         decisions.RECORD,
         "smallint, int[], int[], int[], text[], text[], text[], text[], text[], text[], text[], text[], int[], text[],"
-        " text[], text[], int[], text[], uuid[], int[], uuid[], text[], timestamptz[], timestamptz[], timestamptz[],"
+        " text[], text[], int[], text[], bool[], uuid[], int[], uuid[], text[], timestamptz[], timestamptz[], timestamptz[],"
         " timestamptz[], timestamptz[], timestamptz[], timestamptz[], text[], text[], text[], timestamptz[], timestamptz[]",
     ),
     "count_again": (deliveries.COUNT_AGAIN, "smallint, uuid[], int[]"),
