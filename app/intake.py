@@ -1,15 +1,14 @@
 """From a verified delivery to a stored event and, if its payment is new, the operation that will make it good."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, assert_never
-from uuid import NAMESPACE_URL, UUID
+from uuid import UUID
 
 from app.clock import Clock
-from app.db.engine import AsyncEngine
 from app.db.deliveries import Stored
+from app.db.engine import AsyncEngine
 from app.db.ingest import Arrival, Start
 from app.db.reads import event_row
 from app.db.refunds import Told, told_of
@@ -19,21 +18,20 @@ from app.db.store import Store
 from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
 from app.errors import InvalidRequest, NotAllowed, NotFound
-from app.ids import named
+from app.identity import digest, event_id, operation_id, payment_event_id, unprocessable_id
 from app.providers import Delivery
 from app.providers.reading import Ignored, Payment, Reading, Unreadable, read, refund_news, tells_of_refunds
 from app.providers.refunds import known_refund
 from app.recent import Recent
 from app.saga import advance
-from app.saga.creation import Heard, new_operation
+from app.saga.creation import Heard, blank_of, filled_in
 from app.saga.definition import Saga
-from app.saga.model import Json, Operation, compact_json
+from app.saga.model import Json, Operation
 from app.saga.signals import RefundHeard
 from app.settings import Source
 
 # No part of what follows from news waits, so there is nothing to spread.
 NO_JITTER = 0.0
-
 
 
 class Starter(Protocol):
@@ -44,6 +42,7 @@ class Starter(Protocol):
 
     def start_with(self, operation: Operation, event: Json, payload: bytes) -> Start | None:
         """Makes its first call ready, from the webhook's JSON and raw body; None where it is to be claimed."""
+
 
 # What an event is found to be whose payment is on disk just as it says.
 TAKEN = frozenset({EventStatus.ACCEPTED, EventStatus.DUPLICATE})
@@ -60,34 +59,6 @@ class Receipt:
     operation_id: UUID | None = None
     event_type: str | None = None
     detail: str | None = None
-
-
-def operation_id(identity: str, external_id: str) -> UUID:
-    """The id of a payment's operation: anyone can compute it, and the primary key is the idempotency key.
-
-    A UUIDv5 (RFC 9562) in the URL namespace of `makegood:` and the compact JSON array of both arguments.
-
-    Args:
-        identity: of the source.
-        external_id: the provider's id of the payment.
-    """
-    return named(NAMESPACE_URL, "makegood:" + compact_json([identity, external_id]))
-
-
-def event_id(identity: str, *meaning: Json) -> UUID:
-    """The id of an event, made from what it says: a redelivery is the same row, however its bytes differ."""
-    return named(NAMESPACE_URL, "makegood:event:" + compact_json([identity, *meaning]))
-
-
-def payment_event_id(source: Source, payment: Payment) -> UUID:
-    """The id of the event that tells of a payment."""
-    said = payment.external_id, payment.order_id, payment.amount, payment.currency
-    return event_id(source.identity, "payment", payment.delivery_id, *said)
-
-
-def unprocessable_id(source: Source, reading: Unreadable, body: bytes) -> UUID:
-    """The id of the event as which a body that cannot be read is kept."""
-    return event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
 
 
 class Intake:
@@ -115,7 +86,7 @@ class Intake:
         self._clock = clock
         self._wakeup = wakeup
         self._starter = starter
-        self._saga_hashes: dict[str, str] = {}
+        self._blanks: dict[str, Operation] = {}
         self._recent = Recent()
 
     async def receive(self, source: Source, reading: Reading, body: bytes, traceparent: str | None = None) -> Receipt:
@@ -142,7 +113,9 @@ class Intake:
             if again is not None:
                 return [again]
         now = self._clock.now()
-        arrivals = [await self._arrival(source, reading, body, traceparent, now, known_as) for reading, body in messages]
+        arrivals = [
+            await self._arrival(source, reading, body, traceparent, now, known_as) for reading, body in messages
+        ]
         if plain and self._starter is not None:
             await self._starter.ready()
             # Else a refund may have been told before its payment, which the claim of an operation on disk finds out.
@@ -238,7 +211,7 @@ class Intake:
                 operation = await self._operation(source, reading, id_, traceparent, now)
             case Ignored():
                 status, detail = EventStatus.IGNORED, None
-                which = reading.delivery_id or _digest(body)
+                which = reading.delivery_id or digest(body)
                 id_ = known_as or event_id(source.identity, "ignored", which, reading.event_type)
             case Unreadable():
                 status, detail = EventStatus.UNPROCESSABLE, reading.detail
@@ -257,15 +230,14 @@ class Intake:
             received_at=now,
             payload=body,
             operation=operation,
-            
             refunds=self._told(source, body, now) if tells_of_refunds(source) else (),
         )
 
-    async def _hash_of(self, saga: Saga) -> str:
-        """The hash of a saga of the configuration, which is on disk; found by its name, as its own is long to compute."""
-        known = self._saga_hashes.get(saga.name)
+    async def _blank_of(self, saga: Saga) -> Operation:
+        """The blank of a saga of the configuration, which is on disk; found by its name, as its hash is long to compute."""
+        known = self._blanks.get(saga.name)
         if known is None:
-            known = self._saga_hashes[saga.name] = await self._sagas.store(saga)
+            known = self._blanks[saga.name] = blank_of(saga, await self._sagas.store(saga))
         return known
 
     async def _operation(
@@ -273,29 +245,21 @@ class Intake:
     ) -> Operation:
         """What a payment makes, if it is new."""
         saga = self._sagas_by_name[source.saga]
-        return new_operation(
-            operation_id(source.identity, payment.external_id),
-            saga,
-            await self._hash_of(saga),
-            Heard(
-                source=source.name,
-                external_id=payment.external_id,
-                order_id=payment.order_id,
-                amount=payment.amount,
-                currency=payment.currency,
-                occurred_at=payment.occurred_at,
-                event_id=event,
-                traceparent=traceparent,
-            ),
-            now,
+        heard = Heard(
+            source=source.name,
+            external_id=payment.external_id,
+            order_id=payment.order_id,
+            amount=payment.amount,
+            currency=payment.currency,
+            occurred_at=payment.occurred_at,
+            event_id=event,
+            traceparent=traceparent,
         )
+        id_ = operation_id(source.identity, payment.external_id)
+        return filled_in(await self._blank_of(saga), saga, id_, heard, now)
 
 
 def _source_of(sources: Mapping[str, Source], name: str) -> Source | None:
     """The source that an event came from: it may have been renamed since, with its old name kept for its identity."""
     by_identity = {source.identity: source for source in sources.values()}
     return sources.get(name) or by_identity.get(name)
-
-
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()

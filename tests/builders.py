@@ -8,7 +8,7 @@ from uuid import UUID
 from app.db.ingest import Arrival
 from app.db.rows import bucket_of
 from app.db.tables import EventStatus
-from app.intake import event_id, operation_id
+from app.identity import event_id, operation_id
 from app.saga.creation import Heard, new_operation
 from app.saga.definition import HttpCall, RetryPolicy, Saga, Step, hash_of
 from app.saga.model import Operation

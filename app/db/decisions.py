@@ -100,7 +100,9 @@ async def record_decisions(connection: asyncpg.Connection, bucket: int, decision
     receipts = [one.receipt for one in decisions if one.receipt is not None and one.operation_id in won]
     if receipts:
         await add_receipts(connection, receipts, decisions[0].at)
-    return {one.id for one in decisions if one.transition is None or one.operation_id in won or one.operation_id in already}
+    return {
+        one.id for one in decisions if one.transition is None or one.operation_id in won or one.operation_id in already
+    }
 
 
 def is_one_statement(decisions: Sequence[Decision]) -> bool:
@@ -113,9 +115,7 @@ def crashed(operation: Operation, at: datetime) -> AttemptEnd:
     return AttemptEnd(operation.lease, Outcome.CRASHED, None, at)
 
 
-async def _move(
-    connection: asyncpg.Connection, bucket: int, moves: Sequence[tuple[Decision, Transition]]
-) -> set[UUID]:
+async def _move(connection: asyncpg.Connection, bucket: int, moves: Sequence[tuple[Decision, Transition]]) -> set[UUID]:
     return {row["id"] for row in await connection.fetch(RECORD, bucket, *columns(moves))} - {None}
 
 

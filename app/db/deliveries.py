@@ -158,9 +158,7 @@ def _difference(stored: tuple[str, int, str], said: tuple[str, int, str]) -> str
     return "the payment is known with another " + "; another ".join(parts)
 
 
-async def _add_events(
-    connection: asyncpg.Connection, bucket: int, arrivals: Sequence[tuple[Arrival, Stored]]
-) -> None:
+async def _add_events(connection: asyncpg.Connection, bucket: int, arrivals: Sequence[tuple[Arrival, Stored]]) -> None:
     """Adds the events; what was delivered before, or twice in this batch, is counted."""
     rows: dict[UUID, tuple[Arrival, Stored, int]] = {}
     for arrival, stored in arrivals:

@@ -106,7 +106,6 @@ class Store:
 
     async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
         """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""
-
         transition = fresh()
 
         async def work(connection: asyncpg.Connection, resent: bool) -> Stored | None:

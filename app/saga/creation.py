@@ -8,6 +8,9 @@ from app.saga.definition import Saga
 from app.saga.model import Operation, StepState, StepStatus
 from app.saga.values import replace
 
+# Stand in a blank for what is filled in.
+_NOBODY, _NEVER = UUID(int=0), datetime.min.replace(tzinfo=UTC)
+
 
 @dataclass(slots=True, kw_only=True)
 class Heard:
@@ -29,9 +32,11 @@ def new_operation(operation_id: UUID, saga: Saga, saga_hash: str, heard: Heard, 
     Args:
         now: the database's time, from which the saga's deadline counts.
     """
-    blank = _BLANKS.get(saga_hash)
-    if blank is None:
-        blank = _BLANKS[saga_hash] = _blank(saga, saga_hash)
+    return filled_in(blank_of(saga, saga_hash), saga, operation_id, heard, now)
+
+
+def filled_in(blank: Operation, saga: Saga, operation_id: UUID, heard: Heard, now: datetime) -> Operation:
+    """As `new_operation`, with what all new operations of the saga have in common made before."""
     return replace(
         blank,
         id=operation_id,
@@ -50,12 +55,8 @@ def new_operation(operation_id: UUID, saga: Saga, saga_hash: str, heard: Heard, 
     )
 
 
-# What all new operations of a saga have in common, by the saga's hash; as many as this process has had sagas configured.
-_BLANKS: dict[str, Operation] = {}
-_NOBODY, _NEVER = UUID(int=0), datetime.min.replace(tzinfo=UTC)
-
-
-def _blank(saga: Saga, saga_hash: str) -> Operation:
+def blank_of(saga: Saga, saga_hash: str) -> Operation:
+    """What all new operations of a saga have in common; what is each one's own is not filled in."""
     payment, *rest = saga.steps
     return Operation(
         id=_NOBODY,

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from app.agents import Agents, Exchange

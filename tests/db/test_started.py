@@ -10,8 +10,8 @@ import pytest
 
 from app.db import store as stores
 from app.db.claim import Claim
-from app.db.engine import create
 from app.db.deliveries import Stored
+from app.db.engine import create
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus

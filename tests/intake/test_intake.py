@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import pytest
 
 from app.errors import DatabaseUnavailable
-from app.intake import operation_id
+from app.identity import operation_id
 from app.saga.model import Operation
 from tests.db.starts import SaidStart, begun_of
 from tests.intake.door import BROKEN, SHOP, Door, payment

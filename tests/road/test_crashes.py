@@ -15,7 +15,7 @@ import pytest
 
 from app.db.embedded.client import url as embedded_url
 from app.db.embedded.client import wait_until_stopped
-from app.intake import operation_id
+from app.identity import operation_id
 from app.saga.model import Action
 from app.sandbox.ledger import Deed, Entry
 from app.sandbox.manners import Ware

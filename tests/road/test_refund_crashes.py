@@ -4,7 +4,7 @@ import random
 import signal
 from typing import Any
 
-from app.intake import operation_id
+from app.identity import operation_id
 from app.sandbox.desk import Hold
 from app.wiring import Role
 from tests.fakes.server import Fault, Kind

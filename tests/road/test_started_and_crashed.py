@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from app.db import store as stores
-from app.intake import operation_id
+from app.identity import operation_id
 from app.saga.model import Action
 from app.sandbox.manners import Ware
 from app.wiring import Role
@@ -15,7 +15,6 @@ from tests.road.line import Line
 from tests.road.service import Client, arrived, client_of, until
 from tests.road.watch import STORE, Watch
 from tests.road.world import World, bought
-
 
 
 async def test_who_was_told_503_finds_it_stored_and_it_is_called_when_its_lease_is_over(

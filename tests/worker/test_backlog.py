@@ -62,7 +62,7 @@ async def test_a_few_free_places_are_filled_after_a_moment_and_nothing_is_asked_
     shift = Slow(SaidStore([*waves]), make_ready=slots.make_ready, concurrency=16)
     rounds, claim_once = 0, shift.claimer.claim
 
-    async def counted() -> bool:
+    async def counted() -> bool | None:
         nonlocal rounds
         rounds += 1
         return await claim_once()
