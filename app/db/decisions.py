@@ -127,40 +127,18 @@ def columns(moves: Sequence[tuple[Decision, Transition]]) -> list[Sequence[objec
 
 
 def _row(decision: Decision, move: Transition, kinds: Kinds[tuple[object, ...]]) -> tuple[object, ...]:
-    before, after, end = move.before, move.after, decision.attempt
+    after, end = move.after, decision.attempt
     finishes = after.finished_at is not None and after.finished_at == decision.at
-    kind = kinds.number(
-        (
-            before.revision,
-            before.lease,
-            after.lease,
-            before.phase,
-            before.status,
-            after.phase,
-            after.status,
-            after.reason,
-            after.held_reason,
-            after.step,
-            after.action,
-            after.attempt,
-            after.locked_by,
-            move.cause,
-            decision.actor,
-            None if end is None else end.lease,
-            None if end is None else end.outcome,
-            finishes,
-        )
-    )
     return (
         after.id,
-        kind,
+        kinds.number(_kind(decision, move, finishes=finishes)),
         decision.id,
         steps_json(after.steps),
         decision.at,
         after.last_run_at,
         after.next_run_at,
         after.complete_by,
-        None if after.deadline == before.deadline else after.deadline,
+        None if after.deadline == move.before.deadline else after.deadline,
         after.cancel_requested_at,
         None if finishes else after.finished_at,
         last_error_json(after.last_error),
@@ -168,4 +146,28 @@ def _row(decision: Decision, move: Transition, kinds: Kinds[tuple[object, ...]])
         None if end is None or end.response is None else storable_json(end.response),
         None if end is None or end.at == decision.at else end.at,
         decision.expired_before,
+    )
+
+
+def _kind(decision: Decision, move: Transition, *, finishes: bool) -> tuple[object, ...]:
+    before, after, end = move.before, move.after, decision.attempt
+    return (
+        before.revision,
+        before.lease,
+        after.lease,
+        before.phase,
+        before.status,
+        after.phase,
+        after.status,
+        after.reason,
+        after.held_reason,
+        after.step,
+        after.action,
+        after.attempt,
+        after.locked_by,
+        move.cause,
+        decision.actor,
+        None if end is None else end.lease,
+        None if end is None else end.outcome,
+        finishes,
     )

@@ -57,7 +57,9 @@ class Store:
     def __init__(self, url: str, buckets: int, clock: Clock) -> None:
         self.buckets = buckets
         self._clock = clock
-        self._writers = {name: Writer(url) for name in ("ingest", "begin", "record", "claim", "heartbeat")}
+        self._writers = {
+            name: Writer(url) for name in ("ingest", "begin", "record", "claim", "claim beside", "heartbeat")
+        }
         self._ingest = GroupCommit(
             self._writers["ingest"], self._flush_ingest, most=MOST_INGESTED, within=ACKNOWLEDGE_WITHIN
         )
@@ -159,12 +161,13 @@ class Store:
         at = self._clock.now()
         await self._record.submit(Decision(fresh(), operation_id, at, None, actor="", attempt=attempt))
 
-    async def claim(self, wanted: Claim, begin_with: BeginWith = nothing_begun) -> list[Claimed]:
+    async def claim(self, wanted: Claim, begin_with: BeginWith = nothing_begun, claimer: int = 0) -> list[Claimed]:
         """Takes what is due in one bucket.
 
         Args:
             begin_with: prepares the calls that go on record with the claim. It may be asked about an operation a second
                 time, where the first try broke: only its last word was written.
+            claimer: by which of two connections; two claims may be under way side by side.
 
         Raises:
             DatabaseUnavailable: nothing may be taken, or it lies under its lease until that ends.
@@ -173,7 +176,7 @@ class Store:
         async def work(connection: asyncpg.Connection, resent: bool) -> list[Claimed]:
             return await claim(connection, wanted, begin_with, resent=resent)
 
-        return await self._writers["claim"].transaction(work)
+        return await self._writers["claim beside" if claimer else "claim"].transaction(work)
 
     async def heartbeat(self, leases: Sequence[tuple[UUID, int]], leased_until: datetime) -> set[tuple[UUID, int]]:
         """Moves the end of leases on; returns those that still hold. Raises DatabaseUnavailable."""
@@ -192,7 +195,7 @@ class Store:
         async def work(connection: asyncpg.Connection, _resent: bool) -> Expired:
             return await operations.expired(connection, bucket, self._clock.now(), most, after)
 
-        return await self._writers["claim"].transaction(work)
+        return await self._writers["claim"].statement(work)
 
     async def load(self, operation_id: UUID) -> Operation | None:
         """The operation as it is stored, or None. Raises DatabaseUnavailable."""
@@ -200,7 +203,7 @@ class Store:
         async def work(connection: asyncpg.Connection, _resent: bool) -> Operation | None:
             return await operations.load(connection, bucket_of(operation_id, self.buckets), operation_id)
 
-        return await self._writers["claim"].transaction(work)
+        return await self._writers["claim"].statement(work)
 
     def _by_bucket(self, items: Sequence[Row], id_of: Callable[[Row], UUID]) -> list[tuple[int, list[Row]]]:
         """The items by bucket, and in the order of their ids: the order in which rows are locked everywhere."""
