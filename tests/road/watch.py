@@ -9,16 +9,15 @@ import asyncpg
 
 from tests.road.service import until
 
-BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ $1"
+# Other tests have their databases on the same server.
+_WHERE_BLOCKED = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ $1"
+BLOCKED = f"SELECT count(*) {_WHERE_BLOCKED}"
+END_BLOCKED = f"SELECT count(pg_terminate_backend(pid)) {_WHERE_BLOCKED}"
 # The names of the statements that payments, claims, and the two halves of the atomic phase are written with.
 STORE = "/\\* store \\*/"
 CLAIM = "/\\* take \\*/"
 BEGIN = "/\\* (store|take|begin) \\*/"
 RECORD = "/\\* record \\*/"
-
-END_BLOCKED = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ $1
-"""
 
 # Breaks every other connection to the database.
 TERMINATE = """

@@ -207,7 +207,7 @@ async def test_what_a_claim_made_ready_and_did_not_take_is_given_up() -> None:
         async def claim(self, wanted: Any, begin_with: Any, claimer: int = 0) -> list[Claimed]:
             for one in [claimed("pay_1"), claimed("pay_2")]:
                 begin_with(one)
-            found = await super().claim(wanted, lambda _: None)
+            found = await super().claim(wanted, lambda _: None, claimer)
             return found
 
     slots = Slots()
