@@ -1,15 +1,15 @@
 """From a verified delivery to a stored event and, if its payment is new, the operation that will make it good."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
-from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from typing import Protocol, assert_never
+from uuid import UUID
 
 from app.clock import Clock
+from app.db.deliveries import Stored
 from app.db.engine import AsyncEngine
-from app.db.ingest import Arrival, Start, Stored
+from app.db.ingest import Arrival, Start
 from app.db.reads import event_row
 from app.db.refunds import Told, told_of
 from app.db.rows import bucket_of
@@ -18,26 +18,39 @@ from app.db.store import Store
 from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
 from app.errors import InvalidRequest, NotAllowed, NotFound
+from app.identity import digest, event_id, operation_id, payment_event_id, unprocessable_id
 from app.providers import Delivery
 from app.providers.reading import Ignored, Payment, Reading, Unreadable, read, refund_news, tells_of_refunds
 from app.providers.refunds import known_refund
+from app.recent import Recent
 from app.saga import advance
-from app.saga.creation import Heard, new_operation
+from app.saga.creation import Heard, blank_of, filled_in
 from app.saga.definition import Saga
-from app.saga.model import Json, Operation, compact_json
+from app.saga.model import Json, Operation
 from app.saga.signals import RefundHeard
 from app.settings import Source
 
 # No part of what follows from news waits, so there is nothing to spread.
 NO_JITTER = 0.0
 
-# Makes the first call of a new operation ready, from the webhook's JSON and raw body; None where it is to be claimed.
-StartWith = Callable[[Operation, Json, bytes], Start | None]
+
+class Starter(Protocol):
+    """Where this process has a worker: what may start a new operation as it is stored."""
+
+    async def ready(self) -> None:
+        """Waits, a moment at most, until a new operation may start."""
+
+    def start_with(self, operation: Operation, event: Json, payload: bytes) -> Start | None:
+        """Makes its first call ready, from the webhook's JSON and raw body; None where it is to be claimed."""
+
+
+# What an event is found to be whose payment is on disk just as it says.
+TAKEN = frozenset({EventStatus.ACCEPTED, EventStatus.DUPLICATE})
 
 REPROCESSABLE = frozenset({EventStatus.UNPROCESSABLE, EventStatus.CONFLICT})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """What a delivery was found to be, once it is on disk. `operation_id` for a payment alone."""
 
@@ -48,34 +61,12 @@ class Receipt:
     detail: str | None = None
 
 
-def operation_id(identity: str, external_id: str) -> UUID:
-    """The id of a payment's operation: anyone can compute it, and the primary key is the idempotency key.
-
-    A UUIDv5 (RFC 9562) in the URL namespace of `makegood:` and the compact JSON array of both arguments.
-
-    Args:
-        identity: of the source.
-        external_id: the provider's id of the payment.
-    """
-    return uuid5(NAMESPACE_URL, "makegood:" + compact_json([identity, external_id]))
-
-
-def event_id(identity: str, *meaning: Json) -> UUID:
-    """The id of an event, made from what it says: a redelivery is the same row, however its bytes differ."""
-    return uuid5(NAMESPACE_URL, "makegood:event:" + compact_json([identity, *meaning]))
-
-
-def unprocessable_id(source: Source, reading: Unreadable, body: bytes) -> UUID:
-    """The id of the event as which a body that cannot be read is kept."""
-    return event_id(source.identity, "unprocessable", reading.delivery_id, _digest(body))
-
-
 class Intake:
     """Takes verified deliveries in.
 
     Args:
         sagas_by_name: the sagas of the configuration.
-        start_with: where this process has a worker: makes the first call of a new operation ready.
+        starter: where this process has a worker.
     """
 
     def __init__(
@@ -86,7 +77,7 @@ class Intake:
         sagas_by_name: Mapping[str, Saga],
         clock: Clock,
         wakeup: Wakeup,
-        start_with: StartWith | None = None,
+        starter: Starter | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -94,8 +85,9 @@ class Intake:
         self._sagas_by_name = sagas_by_name
         self._clock = clock
         self._wakeup = wakeup
-        self._start_with = start_with
-        self._saga_hashes: dict[str, str] = {}
+        self._starter = starter
+        self._blanks: dict[str, Operation] = {}
+        self._recent = Recent()
 
     async def receive(self, source: Source, reading: Reading, body: bytes, traceparent: str | None = None) -> Receipt:
         """Stores a delivery; when this returns it is on disk.
@@ -114,20 +106,32 @@ class Intake:
         self, source: Source, messages: Sequence[tuple[Reading, bytes]], traceparent: str | None = None
     ) -> list[Receipt]:
         """Stores what came in one delivery, all of it or nothing; one receipt each. Arguments and errors as `receive`."""
+        plain, known_as = not tells_of_refunds(source), None
+        if plain and len(messages) == 1 and isinstance(reading := messages[0][0], Payment):
+            known_as = payment_event_id(source, reading)
+            again = await self._redelivered(known_as, reading)
+            if again is not None:
+                return [again]
         now = self._clock.now()
-        arrivals = [await self._arrival(source, reading, body, traceparent, now) for reading, body in messages]
-        if not tells_of_refunds(source):
+        arrivals = [
+            await self._arrival(source, reading, body, traceparent, now, known_as) for reading, body in messages
+        ]
+        if plain and self._starter is not None:
+            await self._starter.ready()
             # Else a refund may have been told before its payment, which the claim of an operation on disk finds out.
-            arrivals = [self._started(each, reading) for each, (reading, _) in zip(arrivals, messages, strict=True)]
+            for arrival, (reading, _) in zip(arrivals, messages, strict=True):
+                if arrival.operation is not None and isinstance(reading, Payment):
+                    # Nothing may be waited for after this.
+                    arrival.start = self._starter.start_with(arrival.operation, reading.event, arrival.payload)
         stored = await self._store.ingest_all(arrivals)
         await self._tell(source, arrivals)
         return [self._receipt(arrival, found) for arrival, found in zip(arrivals, stored, strict=True)]
 
-    def _started(self, arrival: Arrival, reading: Reading) -> Arrival:
-        """With its first call, where that can go out as soon as it is stored; nothing may be waited for after this."""
-        if self._start_with is None or arrival.operation is None or not isinstance(reading, Payment):
-            return arrival
-        return replace(arrival, start=self._start_with(arrival.operation, reading.event, arrival.payload))
+    async def _redelivered(self, event: UUID, payment: Payment) -> Receipt | None:
+        """Counts the event of a payment that this process has taken in not long ago; None where it is not known so."""
+        operation = self._recent.get(event)
+        stored = None if operation is None else await self._store.redelivered(event, operation)
+        return None if stored is None else Receipt(stored.status, event, operation, payment.event_type, stored.detail)
 
     async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
         """Reads an unprocessable or conflicting event again, after the configuration was mended.
@@ -186,6 +190,8 @@ class Intake:
         if stored.status is EventStatus.ACCEPTED and arrival.start is None:
             self._wakeup.signal()
         operation = arrival.operation.id if arrival.operation else None
+        if operation is not None and stored.status in TAKEN:
+            self._recent.add(arrival.id, operation)
         return Receipt(stored.status, arrival.id, operation, arrival.event_type, stored.detail)
 
     async def _arrival(
@@ -201,12 +207,11 @@ class Intake:
         match reading:
             case Payment():
                 status, detail = EventStatus.ACCEPTED, None
-                said = [reading.external_id, reading.order_id, reading.amount, reading.currency]
-                id_ = known_as or event_id(source.identity, "payment", reading.delivery_id, *said)
+                id_ = known_as or payment_event_id(source, reading)
                 operation = await self._operation(source, reading, id_, traceparent, now)
             case Ignored():
                 status, detail = EventStatus.IGNORED, None
-                which = reading.delivery_id or _digest(body)
+                which = reading.delivery_id or digest(body)
                 id_ = known_as or event_id(source.identity, "ignored", which, reading.event_type)
             case Unreadable():
                 status, detail = EventStatus.UNPROCESSABLE, reading.detail
@@ -225,15 +230,14 @@ class Intake:
             received_at=now,
             payload=body,
             operation=operation,
-            transition=uuid4(),
-            refunds=self._told(source, body, now),
+            refunds=self._told(source, body, now) if tells_of_refunds(source) else (),
         )
 
-    async def _hash_of(self, saga: Saga) -> str:
-        """The hash of a saga of the configuration, which is on disk; found by its name, as its own is long to compute."""
-        known = self._saga_hashes.get(saga.name)
+    async def _blank_of(self, saga: Saga) -> Operation:
+        """The blank of a saga of the configuration, which is on disk; found by its name, as its hash is long to compute."""
+        known = self._blanks.get(saga.name)
         if known is None:
-            known = self._saga_hashes[saga.name] = await self._sagas.store(saga)
+            known = self._blanks[saga.name] = blank_of(saga, await self._sagas.store(saga))
         return known
 
     async def _operation(
@@ -241,29 +245,21 @@ class Intake:
     ) -> Operation:
         """What a payment makes, if it is new."""
         saga = self._sagas_by_name[source.saga]
-        return new_operation(
-            operation_id(source.identity, payment.external_id),
-            saga,
-            await self._hash_of(saga),
-            Heard(
-                source=source.name,
-                external_id=payment.external_id,
-                order_id=payment.order_id,
-                amount=payment.amount,
-                currency=payment.currency,
-                occurred_at=payment.occurred_at,
-                event_id=event,
-                traceparent=traceparent,
-            ),
-            now,
+        heard = Heard(
+            source=source.name,
+            external_id=payment.external_id,
+            order_id=payment.order_id,
+            amount=payment.amount,
+            currency=payment.currency,
+            occurred_at=payment.occurred_at,
+            event_id=event,
+            traceparent=traceparent,
         )
+        id_ = operation_id(source.identity, payment.external_id)
+        return filled_in(await self._blank_of(saga), saga, id_, heard, now)
 
 
 def _source_of(sources: Mapping[str, Source], name: str) -> Source | None:
     """The source that an event came from: it may have been renamed since, with its old name kept for its identity."""
     by_identity = {source.identity: source for source in sources.values()}
     return sources.get(name) or by_identity.get(name)
-
-
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()

@@ -132,6 +132,7 @@ async def _serve(
             http=BoundedProtocol,
             proxy_headers=False,  # nothing here asks where a request came from
             log_config=None,
+            ws="none",  # nothing here speaks WebSocket
             access_log=False,
             server_header=False,
             lifespan="off",

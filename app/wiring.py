@@ -106,13 +106,13 @@ async def build(settings: Settings, role: Role) -> Service:
         runner = None
         if role is not Role.API:
             runner = Runner(settings, parts_of(settings, engine, store, sagas, agents, clock), wakeup)
-        start_with = runner.start_with if runner is not None else None
+        starter = runner.starter if runner is not None else None
         context = Context(
             settings=settings,
             engine=engine,
             clock=clock,
             sagas=sagas,
-            intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup, start_with),
+            intake=Intake(engine, store, sagas, settings.sagas, clock, wakeup, starter),
             control=Control(engine, store, sagas, clock, wakeup),
             fetching=_fetching(agents, clock, closing),
             readiness=partial(schema.check, engine),

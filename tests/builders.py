@@ -3,12 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from app.db.ingest import Arrival
 from app.db.rows import bucket_of
 from app.db.tables import EventStatus
-from app.intake import event_id, operation_id
+from app.identity import event_id, operation_id
 from app.saga.creation import Heard, new_operation
 from app.saga.definition import HttpCall, RetryPolicy, Saga, Step, hash_of
 from app.saga.model import Operation
@@ -92,7 +92,7 @@ def arrival_of(operation: Operation, *, delivery_id: str = "msg_1", buckets: int
     return Arrival(
         id=id_,
         bucket=bucket_of(operation.id, buckets),
-        source="shop",
+        source=operation.source,
         delivery_id=delivery_id,
         external_id=operation.external_id,
         event_type="payment.received",
@@ -101,5 +101,4 @@ def arrival_of(operation: Operation, *, delivery_id: str = "msg_1", buckets: int
         received_at=operation.created_at,
         payload=b'{"type":"payment.received"}',
         operation=replace(operation, event_id=id_),
-        transition=uuid4(),
     )

@@ -7,6 +7,7 @@ the next step needs, or a refusal that we did not read to its end, could be.
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -52,13 +53,15 @@ def _finite(text: str) -> float:
     return number
 
 
+_JSON_SPACE = " \t\n\r"
+
 # Made once: json.loads makes one for every call that asks for anything special.
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would cost three times as much to make
 class Reply:
-    """An answer that came whole, or went on beyond what is read of it.
+    """An answer that came whole, or went on beyond what is read of it. It is not changed once it is made.
 
     Args:
         body: what was read of it.
@@ -85,11 +88,10 @@ class Reply:
 
     def __post_init__(self) -> None:
         try:
-            value = parse(self.body, self.largest)
+            self.json = parse(self.body, self.largest)
         except NotJson:
             return
-        object.__setattr__(self, "json", value)
-        object.__setattr__(self, "is_json", True)
+        self.is_json = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,10 @@ def parse(body: bytes, largest: int = LARGEST_RESULT) -> Json:
     if not body or len(body) > largest:
         raise NotJson("empty, or too large")
     try:
-        text = body.decode("utf-8-sig")
-        value = _DECODER.decode(text)
+        text = body.decode("utf-8-sig" if body.startswith(BOM_UTF8) else "utf-8").strip(_JSON_SPACE)
+        value, end = _DECODER.raw_decode(text)
+        if end < len(text):
+            raise NotJson(f"more behind it, from character {end} on")
     except (RecursionError, ValueError) as error:
         raise NotJson(str(error)) from error
     if text.count("[") + text.count("{") > DEEPEST and _is_deeper(value, DEEPEST):

@@ -24,6 +24,11 @@ class CircuitBreaker:
         self._open_until: datetime | None = None
         self._probing = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is in the way of a call, at whatever time."""
+        return self._open_until is None
+
     def shut_until(self, now: datetime) -> datetime | None:
         """Until when nothing may be sent; None where a call may go out now."""
         if self._open_until is None:

@@ -27,9 +27,9 @@ from app.saga.signals import Answer, StepDone, StepRejected, StepUnavailable, St
 from app.settings import Agent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would cost three times as much to make
 class Exchange:
-    """How one call ended.
+    """How one call ended. It is not changed once it is made.
 
     Args:
         answer: what it says of the step.

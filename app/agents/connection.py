@@ -19,6 +19,10 @@ from app.agents.answer import LARGEST_RESULT
 LARGEST_HEAD = 64 * 1024
 LARGEST_ANSWER = 1024 * 1024
 
+# As plain numbers: a member of HTTPStatus costs more to look up than all that is done with it here.
+_SWITCHING_PROTOCOLS = int(HTTPStatus.SWITCHING_PROTOCOLS)
+_OK = int(HTTPStatus.OK)
+
 
 class AnswerBroken(Exception):
     """The answer did not come to its end, or is no HTTP."""
@@ -57,12 +61,13 @@ class Connection(asyncio.Protocol):
     """A connection and the parser of what comes over it.
 
     Attributes:
+        loop: the event loop that it belongs to.
         usable: whether a request may be written to it.
         lost: is done when the connection is closed on our side too.
     """
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()  # looked up once: that costs a system call
         self.usable = False
         self._poll: select.poll | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -86,8 +91,8 @@ class Connection(asyncio.Protocol):
         """
         self.usable = False
         self._begin(coming, bodiless=bodiless)
-        self._waiter = asyncio.get_running_loop().create_future()
-        coming.sent_at = asyncio.get_running_loop().time()
+        self._waiter = self.loop.create_future()
+        coming.sent_at = self.loop.time()
         self._transport.write(request)
         return self._waiter
 
@@ -203,9 +208,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The status and all headers have come."""
         status = self._parser.get_status_code()
-        if status == HTTPStatus.SWITCHING_PROTOCOLS:
+        if status == _SWITCHING_PROTOCOLS:
             raise AnswerBroken("another protocol that was not asked for")
-        self._interim = status < HTTPStatus.OK
+        self._interim = status < _OK
         if self._interim:
             self._coming.retry_after = None
             if self._coming.headers is not None:

@@ -5,7 +5,8 @@ What cannot be made from the document is never sent: it is a `RequestRefused`, w
 
 import json
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote
 
@@ -16,9 +17,9 @@ from jmespath.visitor import TreeInterpreter
 
 from app.errors import Rejected
 from app.saga.model import Json
+from app.saga.writing import writer
 
-# Made once: json.dumps makes one for every call that asks for anything special.
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_written = writer(allow_nan=False)
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -51,10 +52,54 @@ class _Reader(TreeInterpreter):
         self._results = results
 
     def visit_field(self, node: Any, value: Json) -> Json:
-        step = node["value"]
-        if value is self._results and isinstance(value, dict) and value.get(step) is None:
-            raise RequestRefused(f"it reads the result of {step}, which has none")
-        return super().visit_field(node, value)
+        return _field(node["value"], value, self._results)
+
+
+def _field(name: str, value: Json, results: Json) -> Json:
+    if not isinstance(value, dict):
+        return None
+    found = value.get(name)
+    if found is None and value is results:
+        raise RequestRefused(f"it reads the result of {name}, which has none")
+    return found
+
+
+# What a part of an expression says of a value. It is given the document's results too, to know them when it reads them.
+_Plain = Callable[[Json, Json], Json]
+
+
+def _plain(node: Any) -> _Plain | None:
+    """A parsed expression of names, dots and braces as a function: the library's meaning without its interpreter.
+
+    That is what most calls are declared with. None where there is more in it.
+    """
+    if node["type"] == "field":
+        return partial(_field, node["value"])
+    children = [_plain(child) for child in node["children"]]
+    parts = [part for part in children if part is not None]
+    if len(parts) < len(children):
+        return None
+    match node["type"]:
+        case "subexpression":
+            return partial(_walk, parts)
+        case "key_val_pair":
+            return parts[0]
+        case "multi_select_dict":
+            return partial(
+                _select, [(child["value"], part) for child, part in zip(node["children"], parts, strict=True)]
+            )
+        case _:
+            return None
+
+
+def _walk(parts: list[_Plain], value: Json, results: Json) -> Json:
+    for part in parts:
+        value = part(value, results)
+    return value
+
+
+def _select(parts: list[tuple[str, _Plain]], value: Json, results: Json) -> Json:
+    return None if value is None else {name: part(value, results) for name, part in parts}
 
 
 @lru_cache(maxsize=1024)  # the expressions of the sagas in use; far more than a configuration has
@@ -63,14 +108,23 @@ def compiled(expression: str) -> ParsedResult:
     return jmespath.compile(expression)
 
 
+@lru_cache(maxsize=1024)
+def _plainly(expression: str) -> _Plain | None:
+    return _plain(compiled(expression).parsed)
+
+
 def evaluate(expression: str, document: dict[str, Json]) -> Json:
     """What a JMESPath expression says of a call's document.
 
     Raises:
         RequestRefused: it reads the result of a step that has none, or it does not fit the document.
     """
+    results = document.get("results")
     try:
-        return _Reader(document.get("results")).visit(compiled(expression).parsed, document)
+        plainly = _plainly(expression)
+        if plainly is not None:
+            return plainly(document, results)
+        return _Reader(results).visit(compiled(expression).parsed, document)
     except RequestRefused:
         raise
     except EVALUATION_ERRORS as error:
@@ -89,7 +143,7 @@ def body_of(expression: str | None, document: dict[str, Json]) -> tuple[Json, by
     """
     value = document if expression is None else evaluate(expression, document)
     try:
-        return value, _ENCODER.encode(value).encode("ascii")
+        return value, _written(value).encode("ascii")
     except (RecursionError, TypeError, ValueError) as error:
         raise RequestRefused(f"the body is not JSON: {error}") from error
 
@@ -100,6 +154,8 @@ def fill(path: str, document: dict[str, Json]) -> str:
     Raises:
         RequestRefused: a value is missing, empty, `.` or `..`, or is an object or a list.
     """
+    if "{" not in path:
+        return path
     return _PLACEHOLDER.sub(lambda found: _segment(found[1], document), path)
 
 

@@ -86,7 +86,7 @@ class Gate:
 
     def slot_now(self) -> "Slot | None":
         """Takes a slot as `slot` does, if that needs no wait; else None, which puts nobody into the line."""
-        if not self._free or self.opens_at(self._clock.now()) is not None:
+        if not self._free or not (self._breaker.closed or self.opens_at(self._clock.now()) is None):
             return None
         self._free -= 1
         return self._taken()

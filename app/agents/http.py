@@ -78,6 +78,38 @@ class Borrowed:
         await self._transport.aclose()
 
 
+class Limit:
+    """Ends what the present task does inside of it after some seconds, by a TimeoutError.
+
+    What `asyncio.timeout` is, with nothing to reschedule, at half its cost.
+    """
+
+    __slots__ = ("_cancelled_before", "_task", "_timer", "expired")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("outside of a task nothing can be ended")
+        self.expired = False
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._timer = loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._task.cancel()
+
+    def __enter__(self) -> None:
+        """Nothing more to do: the time counts already."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._timer.cancel()
+        if self.expired:
+            others = self._task.uncancel() > self._cancelled_before  # who end the task, and not this call alone
+            if kind is asyncio.CancelledError and not others:
+                raise TimeoutError from error
+
+
 async def attempt(
     transport: Transport, request: Request, seconds: float, largest: int = LARGEST_RESULT
 ) -> Reply | NoReply:
@@ -90,28 +122,29 @@ async def attempt(
         seconds: the time for all of it: connecting, sending, and the answer to its end.
         largest: bytes of a body that is read as JSON.
     """
+    loop = asyncio.get_running_loop()
     coming = Coming(largest=largest, headers={} if request.keeps_headers else None)
-    limit = asyncio.timeout(seconds)
+    limit = Limit(loop, seconds)
     try:
-        async with limit:
+        with limit:
             await transport.exchange(request, coming)
     except Exception as error:  # whatever a transport raises, the request may have arrived
         if not isinstance(error, EXPECTED):
             logger.warning("transport_failed", exc_info=True, extra={"agent": request.agent})
-        why = f" within {seconds:g} s" if limit.expired() else f": {_reason(error)}"
+        why = f" within {seconds:g} s" if limit.expired else f": {_reason(error)}"
         if isinstance(error, NotSent):
             return NoReply(f"not sent: {error}", sent=False)
         if not coming.sent:
             return NoReply(f"no connection{why}", sent=False)
         what = "no answer" if coming.status is None else f"answered {coming.status}, but not to its end"
-        return NoReply(what + why, True, coming.status, bytes(coming.body), _since(coming))
-    body = bytes(coming.body[: largest + 1])
-    return Reply(coming.status or 0, coming.retry_after, body, _since(coming), largest, coming.headers)
+        return NoReply(what + why, True, coming.status, bytes(coming.body), _since(coming, loop))
+    body = bytes(coming.body) if len(coming.body) <= largest else bytes(coming.body[: largest + 1])
+    return Reply(coming.status or 0, coming.retry_after, body, _since(coming, loop), largest, coming.headers)
 
 
-def _since(coming: Coming) -> float:
+def _since(coming: Coming, loop: asyncio.AbstractEventLoop) -> float:
     """Seconds since the request was written. Where nobody knows when: none, as it cannot have been later than now."""
-    return 0.0 if coming.sent_at is None else asyncio.get_running_loop().time() - coming.sent_at
+    return 0.0 if coming.sent_at is None else loop.time() - coming.sent_at
 
 
 def _reason(error: BaseException) -> str:

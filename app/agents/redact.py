@@ -10,7 +10,6 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from itertools import takewhile
 from urllib.parse import quote
 
@@ -31,6 +30,10 @@ TOKENS = 3
 
 # How deep a body is kept. A webhook may be deeper, and the stack is not endless.
 DEEPEST = 100
+
+# The field names of the bodies in use are looked into once. More, or longer ones, are somebody's data.
+MOST_NAMES = 4096
+LONGEST_NAME = 64  # characters
 
 _SECRET_WORDS = (
     "accesskey",
@@ -60,6 +63,7 @@ _USERINFO = re.compile(r"(?<=://)[^/?#@\s\"']{1,512}@")
 _CARD = re.compile(r"(?<![\w-])[2-6](?:[ -]?[0-9]){12,18}(?![\w-])", re.ASCII)
 
 _CARD_LENGTHS = range(13, 20)
+_SMALLEST_CARD = 10**12
 _LARGEST_CARD = 10**19
 # Mastercard, American Express and Diners, Visa, Mastercard, Discover and UnionPay. Times in milliseconds begin with 1.
 _CARD_BEGINNINGS = frozenset({2, 3, 4, 5, 6})
@@ -77,11 +81,13 @@ class Redactor:
         self._given = {*secrets, *(part for value in headers.values() for part in _parts(value))}
         self._learnt: deque[str] = deque(maxlen=TOKENS)
         self._known = _any_of(self._given)
+        self._names: dict[str, tuple[str, bool]] = {}
 
     def learn(self, secret: str) -> None:
         """Takes this out too from now on; of those that were learnt, the last ones."""
         self._learnt.append(secret)
         self._known = _any_of({*self._given, *self._learnt})
+        self._names.clear()
 
     def text(self, text: str) -> str:
         """The text without credentials; a URL too."""
@@ -100,11 +106,11 @@ class Redactor:
         if isinstance(value, bool) or value is None or isinstance(value, float):
             return value
         if isinstance(value, int):
-            return REDACTED if 0 < value < _LARGEST_CARD and _is_card(str(value)) else value
+            return REDACTED if _SMALLEST_CARD <= value < _LARGEST_CARD and _is_card(str(value)) else value
         if depth == DEEPEST:
             return "[cut: nested too deep]"
         if isinstance(value, dict):
-            return {self._string(name): self._field(name, field, depth + 1) for name, field in value.items()}
+            return self._fields(value, depth + 1)
         return [self.json(item, depth + 1) for item in value]
 
     def body(self, value: Json, raw: bytes) -> Json:
@@ -146,12 +152,25 @@ class Redactor:
             text = _USERINFO.sub(f"{REDACTED}@", text)
         if len(text) < _CARD_LENGTHS.start:
             return text
-        return _CARD.sub(lambda found: REDACTED if _is_card(found[0]) else found[0], text)
+        return _CARD.sub(_without_card, text)
 
-    def _field(self, name: str, value: Json, depth: int) -> Json:
-        if not _is_secret_name(name) or value is None or isinstance(value, bool):
-            return self.json(value, depth)
-        return REDACTED
+    def _fields(self, value: dict[str, Json], depth: int) -> dict[str, Json]:
+        clean = {}
+        for name, field in value.items():
+            shown, secret = self._names.get(name) or self._named(name)
+            if secret and field is not None and not isinstance(field, bool):
+                clean[shown] = REDACTED
+            else:
+                clean[shown] = self.text(field) if isinstance(field, str) else self.json(field, depth)
+        return clean
+
+    def _named(self, name: str) -> tuple[str, bool]:
+        """A field's name as it is shown, and whether it says that its value is secret."""
+        plain = re.sub(r"[^a-z0-9]", "", name.lower())
+        known = self._string(name), plain in _SECRET_NAMES or any(word in plain for word in _SECRET_WORDS)
+        if len(name) <= LONGEST_NAME and len(self._names) < MOST_NAMES:
+            self._names[name] = known
+        return known
 
 
 def _any_of(secrets: set[str]) -> re.Pattern[str] | None:
@@ -184,12 +203,6 @@ def one_line(text: str, length: int) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
-@lru_cache(maxsize=4096)  # the field names of the bodies in use
-def _is_secret_name(name: str) -> bool:
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    return plain in _SECRET_NAMES or any(word in plain for word in _SECRET_WORDS)
-
-
 def _parts(value: str) -> Iterable[str]:
     """A header's value, its parts behind the scheme, and what a Basic one says in plain text."""
     yield value
@@ -202,6 +215,10 @@ def _parts(value: str) -> Iterable[str]:
             return
         yield plain
         yield plain.partition(":")[2]
+
+
+def _without_card(found: re.Match[str]) -> str:
+    return REDACTED if _is_card(found[0]) else found[0]
 
 
 def _is_card(text: str) -> bool:

@@ -83,10 +83,9 @@ class Connections:
 
     def _reusable(self) -> Connection | None:
         """The one that was used last, so that those that are not needed grow old."""
-        youngest = asyncio.get_running_loop().time() - KEEPALIVE_SECONDS
         while self._idle:
             since, connection = self._idle.pop()
-            if since > youngest and connection.is_quiet():
+            if connection.loop.time() - since < KEEPALIVE_SECONDS and connection.is_quiet():
                 return connection
             connection.abort()
         return None
@@ -95,7 +94,7 @@ class Connections:
         if self._closed or len(self._idle) >= self._limit:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
+        loop = connection.loop
         self._idle.append((loop.time(), connection))
         if self._sweeping is None:
             self._sweeping = loop.call_later(KEEPALIVE_SECONDS, self._sweep)
@@ -139,13 +138,11 @@ def write(request: Request) -> bytes:
     Raises:
         ValueError: something in it would make another request of it, or a second one.
     """
-    text = "".join((request.method, request.path, *request.headers, *request.headers.values()))
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    lines.insert(0, f"{request.method} {request.path} HTTP/1.1")
+    text = "".join(lines)  # the ends of the lines, which are ours, come between them afterwards
     if not text.isascii() or not text.isprintable() or " " in request.path:
         raise ValueError("a character that cannot stand in the head of a request")
-    lines = [
-        f"{request.method} {request.path} HTTP/1.1",
-        *(f"{name}: {value}" for name, value in request.headers.items()),
-    ]
     if request.content is None:
         return "\r\n".join((*lines, "\r\n")).encode("ascii")
     lines.append(f"Content-Length: {len(request.content)}\r\n\r\n")

@@ -3,6 +3,7 @@
 import logging
 import random
 import re
+from collections.abc import Awaitable, Iterable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +19,7 @@ ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-o
 
 
 class Edge:
-    """ASGI middleware; it must stand before all others. What it wraps names its headers in lower case."""
+    """ASGI middleware; it must stand before all others. What it wraps leaves the headers to it that all answers have."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,38 +29,47 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
-        head = scope["method"] == "HEAD"
-        state = {**scope.get("state", {}), "request_id": request_id}
-        inner = {**scope, "state": state, "method": "GET" if head else scope["method"]}
+        request_id = _request_id(scope["headers"])
+        scope.setdefault("state", {})["request_id"] = request_id
+        if scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         started = False
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                given = message["headers"]
-                names = {name for name, _ in given}
-                missing = [header for header in ALWAYS if header[0] not in names]
-                message["headers"] = [*given, *missing, (b"x-request-id", request_id.encode("ascii"))]
-            elif head and message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
+                message["headers"] = [*message["headers"], *ALWAYS, (b"x-request-id", request_id.encode("ascii"))]
+            return send(message)
 
         try:
-            await self._app(inner, receive, send_with_headers)
+            await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             LOG.info("client_gone", extra={"request_id": request_id})
         except Exception:
             LOG.exception("request_failed", extra={"request_id": request_id})
             if started:
                 raise
-            await internal_problem(Request(inner))(inner, receive, send_with_headers)
+            await internal_problem(Request(scope))(scope, receive, send_with_headers)
 
 
-def _request_id(scope: Scope) -> str:
+def new_request_id() -> str:
+    """What a request is called where its client has not named it."""
+    return f"{random.getrandbits(128):032x}"  # guards nothing; without a system call
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The client's own id for the request where it is a decent one, else a new one."""
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             return bytes(value).decode("ascii")
-    return f"{random.getrandbits(128):032x}"  # guards nothing; without a system call
+    return new_request_id()
+
+
+def _without_body(send: Send) -> Send:
+    """As `send`, of an answer to HEAD: what GET would have, but for the body."""
+
+    def send_head(message: Message) -> Awaitable[None]:
+        return send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_head

@@ -115,7 +115,7 @@ def slugs() -> Iterator[tuple[str, Kind, str]]:
         if kind is not _INTERNAL:
             yield error.code, kind, (error.__doc__ or "").partition("\n")[0]
     yield "internal-error", _INTERNAL, "A mistake in the service, never in the request."
-    for status in (400, 405, 408):
+    for status in (400, 405, 408, 431):
         phrase = HTTPStatus(status)
         yield (
             _slug(status),

@@ -1,57 +1,154 @@
-"""The HTTP of the server's sockets: uvicorn's own, with an end to how much of a request's head is read."""
+"""The HTTP of the server's sockets: uvicorn's own, with an end to how much of a request's head is read, and to how long."""
 
+import asyncio
+import logging
 import re
-from http import HTTPStatus
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from app.api.wire import dump
+from app.api.edge import ALWAYS, new_request_id
+from app.api.problems import framework_problem
+
+LOG = logging.getLogger("makegood.api")
 
 # Bytes before the body. Senders of webhooks need some two thousand; other servers stop between 8 and 64 KiB.
 LARGEST_HEAD = 65_536
 
+# Seconds in which a request must have come, head and body: a mebibyte at 50 kB/s. Who drips it holds room that others need.
+RECEIVE_TIMEOUT = 20.0
 
 # Some programs offer HTTP/2 with their first request (`Upgrade: h2c`). A server may ignore that (RFC 9110, 7.8); the parser
 # would take the body for the other protocol's, and a good signature would fail over no body.
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 _END_OF_HEAD = b"\r\n\r\n"
 
+# What the head of an answer begins with, and that of one which only says that the body may come.
+_HEAD = b"HTTP/1.1 "
+_INTERIM = b"HTTP/1.1 1"
+
+
+class OneWrite:
+    """A transport that keeps the head of an answer until the body comes: together they are one call of the system.
+
+    Each write goes to the system at once, and one is a tenth of all that a webhook costs. An answer without a body is
+    complete when its head is written, and is sent by `flush`.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends what comes, with the head before it; a head waits for what comes behind it."""
+        if not self._head and data.startswith(_HEAD) and not data.startswith(_INTERIM):
+            self._head = data
+            return
+        head, self._head = self._head, b""
+        self._transport.write(head + data)
+
+    def flush(self) -> None:
+        """Sends a head behind which nothing comes."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Sends what is kept, and closes."""
+        self.flush()
+        self._transport.close()
+
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Turns a request away whose headers do not end: the parser alone would keep them all."""
+    """Turns away a request whose headers do not end, which the parser would keep all, and one that does not come in time.
+
+    A request that comes in one piece needs no timer; most do.
+    """
 
     _head = 0
     _in_head = True
+    _coming = True
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has connected."""
+        self._out = OneWrite(transport)
+        super().connection_made(cast("asyncio.Transport", self._out))
+
+    def on_response_complete(self) -> None:
+        """An answer is written."""
+        self._out.flush()
+        super().on_response_complete()
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._head, self._in_head = 0, True
+        self._head, self._in_head, self._coming = 0, True, True
 
     def on_headers_complete(self) -> None:
         """Its head is read."""
         self._in_head = False
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """All of it has come."""
+        self._coming = False
+        self._stop_timer()
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
         """Some of it has come."""
         super().data_received(_without_upgrade(data) if self._in_head else data)
-        if self._in_head and not self.transport.is_closing():
-            self._head += len(data)
-            if self._head > LARGEST_HEAD:
-                self._refuse()
+        if self._coming and not self.transport.is_closing():
+            self._wait_for_more(len(data))
 
-    def _refuse(self) -> None:
-        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        said = {"type": "about:blank", "title": status.phrase, "status": status, "detail": status.description}
-        body = dump(said)
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-            "Content-Type: application/problem+json\r\n"
-            f"Content-Length: {len(body)}\r\n"
-            "Connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more comes."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _wait_for_more(self, size: int) -> None:
+        if self._in_head:
+            self._head += size
+            if self._head > LARGEST_HEAD:
+                self._refuse(431)
+                return
+        if self._timer is None:
+            self._timer = self.loop.call_later(RECEIVE_TIMEOUT, self._late)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        cycle: RequestResponseCycle | None = self.cycle  # of the last request whose head is read, if there was one
+        waits = cycle is not None and self._in_head and not cycle.response_complete
+        if waits or self.pipeline or self.flow.read_paused:
+            # Its turn to be answered has not come, or we do not read: that is not the sender's delay.
+            self._timer = self.loop.call_later(RECEIVE_TIMEOUT, self._late)
+        elif cycle is None or self._in_head or not cycle.response_started:
+            self._refuse(408)
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        """Answers instead of the application, which finds its client gone."""
+        request_id = new_request_id()
+        if not self._in_head:
+            self.cycle.disconnected = True
+            request_id = self.scope["state"].get("request_id", request_id)
+        LOG.info("request_refused", extra={"request_id": request_id, "status": status})
+        request = Request({"type": "http", "state": {"request_id": request_id}})
+        said = framework_problem(request, HTTPException(status))
+        ours = (*ALWAYS, (b"x-request-id", request_id.encode("ascii")), (b"connection", b"close"))
+        headers = b"".join(b"%b: %b\r\n" % header for header in (*said.raw_headers, *ours))
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], headers, bytes(said.body)))
         self.transport.close()
 
 

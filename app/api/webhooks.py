@@ -4,7 +4,6 @@ It is served before the framework, as plain ASGI: the signature is the authentic
 signed them, and the framework's layers would cost more than all that is done here.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping
 
@@ -32,9 +31,6 @@ PLAIN = b"text/plain; charset=utf-8"
 
 # For a webhook that is signed by nobody and was looked up: whoever sends an id learns nothing of it.
 HEARD = (200, PLAIN, b"", None)
-
-# Seconds in which a body must have come: a mebibyte at 50 kB/s. Who drips it holds room that others need.
-BODY_TIMEOUT = 20.0
 
 # W3C Trace Context, version 00; ids of zeros alone are not valid.
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -102,13 +98,7 @@ class Webhooks:
             raise UnknownSource(f'no source named "{name[:63]}" is configured')
         headers = _headers(scope)
         with self._room.place() as place:
-            try:
-                async with asyncio.timeout(BODY_TIMEOUT):
-                    body = await place.body(
-                        receive, headers.get("content-length", ""), context.settings.server.max_body
-                    )
-            except TimeoutError as error:
-                raise HTTPException(408) from error
+            body = await place.body(receive, headers.get("content-length", ""), context.settings.server.max_body)
             teller = provider(source.provider)
             now = context.clock.wall()
             wanted = teller.wanted(source, headers, body, now)
@@ -125,8 +115,18 @@ class Webhooks:
             return HEARD
         if teller.acknowledgement is not None:
             return 200, PLAIN, teller.acknowledgement.encode(), None
-        status, said = answer(receipts[0])
-        return status, JSON, wire.dump(said), wire.pointing(said).get("Location")
+        return _answered(receipts[0])
+
+
+def _answered(receipt: Receipt) -> tuple[int, bytes, bytes, str | None]:
+    """`answer` as it goes out. That of a payment that is taken, or known, is nearly always the one, and written straight."""
+    id_ = receipt.operation_id
+    if id_ is not None and (receipt.status is EventStatus.ACCEPTED or receipt.status is EventStatus.DUPLICATE):
+        name = str(id_)
+        body = f'{{"operation_id":"{name}","status":"{receipt.status}"}}'.encode("ascii")
+        return STATUS[receipt.status], JSON, body, f"/operations/{name}"
+    status, said = answer(receipt)
+    return status, JSON, wire.dump(said), wire.pointing(said).get("Location")
 
 
 def answer(receipt: Receipt) -> tuple[int, dict[str, Json]]:
@@ -153,7 +153,4 @@ def traceparent(headers: Mapping[str, str]) -> str | None:
 
 def _headers(scope: Scope) -> dict[str, str]:
     """The headers by their lower-case names. Of one that came twice the first counts, as nobody signs two of them."""
-    headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-    return headers
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}

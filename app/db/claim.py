@@ -4,54 +4,72 @@ What is due is locked, its calls are prepared by whoever will make them, and one
 whose next call can go out at once is written twice in all, here and when its answer comes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
-from app.db import journal
-from app.db.journal import HistoryEntry, claim_entry
+from app.db.batches import Kinds, sparse
 from app.db.operations import Begun, readable
-from app.db.rows import steps_json
-from app.saga.model import Operation, Phase, Status
+from app.db.rows import OPERATION_COLUMNS, steps_json, storable_json
+from app.saga.model import Operation, Status
 from app.saga.retry import taken
 
-DUE = """
-SELECT *
-  FROM operations
- WHERE bucket = $1 AND status IN ('pending', 'error', 'waiting') AND next_run_at <= $2
- ORDER BY next_run_at, id
- LIMIT $3
-   FOR UPDATE SKIP LOCKED
+# What is taken, with the event that made it. Each is looked up by its key: joined, the plan of a large backlog could be to
+# read all events. Whether refunds were told of is asked when the operation is on disk: what is told later finds it there.
+# The limit keeps the planner from reading all refunds of the bucket at once.
+WITH_EVENT = f"""
+{", ".join(f"o.{name}" for name in OPERATION_COLUMNS)},
+(SELECT e.payload FROM events AS e WHERE e.bucket = $1 AND e.id = o.event_id) AS payload,
+(SELECT true FROM external_refunds AS r WHERE r.bucket = $1 AND r.operation_id = o.id LIMIT 1) AS refunds_told
 """
 
+DUE = f"""
+SELECT o.status AS from_status, {WITH_EVENT}
+  FROM operations AS o
+ WHERE o.bucket = $1 AND o.status IN ('pending', 'error', 'waiting') AND o.next_run_at <= $2
+ ORDER BY o.next_run_at, o.id
+ LIMIT $3
+   FOR UPDATE OF o SKIP LOCKED
+"""
+
+# $6 to $8 are the kinds of calls, by their numbers.
 TAKE = """
-UPDATE operations AS o
-   SET status = 'processing', attempt = o.attempt + 1, lease = o.lease + 1, revision = o.revision + 1,
-       next_run_at = NULL, complete_by = $3, leased_until = $3, locked_by = $4, transition = $5, updated_at = $6,
-       steps = coalesce(t.steps::json, o.steps), last_run_at = coalesce(t.last_run_at, o.last_run_at)
-  FROM unnest($2::uuid[], $7::text[], $8::timestamptz[]) AS t(id, steps, last_run_at)
- WHERE o.bucket = $1 AND o.id = ANY ($2) AND o.id = t.id
+/* take */ WITH t AS (
+    SELECT id, from_status, steps, last_run_at, key, request, started_at, ($6::text[])[kind] AS step,
+           ($7::text[])[kind] AS action, ($8::int[])[kind] AS attempt
+      FROM unnest($9::uuid[], $10::text[], $11::int[], $12::text[], $13::timestamptz[], $14::text[], $15::text[],
+                  $16::timestamptz[])
+           AS t(id, from_status, kind, steps, last_run_at, key, request, started_at)
+), taken AS (
+    UPDATE operations AS o
+       SET status = 'processing', attempt = o.attempt + 1, lease = o.lease + 1, revision = o.revision + 1,
+           next_run_at = NULL, complete_by = $2, leased_until = $2, locked_by = $3, transition = $4, updated_at = $5,
+           steps = coalesce(t.steps::json, o.steps), last_run_at = coalesce(t.last_run_at, o.last_run_at)
+      FROM t
+     WHERE o.bucket = $1 AND o.id = ANY ($9) AND o.id = t.id
+    RETURNING o.id, o.phase, o.revision, o.lease
+), past AS (
+    INSERT INTO history (bucket, operation_id, revision, transition, from_phase, from_status, to_phase, to_status, cause,
+                         actor, at)
+    SELECT $1::smallint, id, revision, $4, phase, from_status, phase, 'processing', 'claimed', $3, $5
+      FROM t JOIN taken USING (id)
+)
+INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, idempotency_key, worker, request, started_at)
+SELECT $1, id, lease, step, action, attempt, key, $3, request::json, started_at
+  FROM t JOIN taken USING (id)
+ WHERE request IS NOT NULL
+    ON CONFLICT (bucket, operation_id, lease) DO NOTHING
 """
 
 # After a claim whose commit broke on the wire: what it has taken, if it has.
-CLAIMED = """
-SELECT o.*, h.from_status
+CLAIMED = f"""
+SELECT h.from_status, {WITH_EVENT}
   FROM operations AS o
   JOIN history AS h ON h.bucket = o.bucket AND h.operation_id = o.id AND h.revision = o.revision
  WHERE o.bucket = $1 AND o.status = 'processing' AND o.locked_by = $2 AND o.transition = $3 AND h.transition = $3
-"""
-
-# Whether refunds were told of is asked when the operation is on disk: what is told later finds it there. The limit keeps
-# the planner from reading all refunds of the bucket at once.
-PAYLOADS = """
-SELECT id, payload,
-       (SELECT true FROM external_refunds AS r
-         WHERE r.bucket = $1 AND r.operation_id = e.operation_id LIMIT 1) AS refunds_told
-  FROM events AS e
- WHERE e.bucket = $1 AND e.id = ANY($2::uuid[])
 """
 
 
@@ -67,7 +85,7 @@ class Claim:
     leased_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimed:
     """An operation that is ours until the lease ends.
 
@@ -80,19 +98,6 @@ class Claimed:
     from_status: Status
     event: bytes | None
     refunds_told: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """An operation that was claimed though this program cannot read its row, as a newer one may have written it.
-
-    The claim keeps it out of the way of the others: it stands, in the log as well, until a program comes that can.
-    """
-
-    id: UUID
-    phase: Phase
-    from_status: Status
-    revision: int
 
 
 # Prepares the call of an operation that is being taken; None where its call has to wait for something.
@@ -111,59 +116,50 @@ async def claim(connection: asyncpg.Connection, wanted: Claim, begin_with: Begin
     if resent:
         rows = await connection.fetch(CLAIMED, wanted.bucket, wanted.worker, wanted.id)
         if rows:
-            found = await _with_events(connection, wanted.bucket, [(row, Status(row["from_status"])) for row in rows])
-            return [one for one in found if isinstance(one, Claimed)]
+            return _claimed(rows)
     rows = await connection.fetch(DUE, wanted.bucket, wanted.at, wanted.most)
     if not rows:
         return []
-    found = await _with_events(connection, wanted.bucket, [(row, Status(row["status"])) for row in rows])
     ours = [
         replace(one, operation=taken(one.operation, wanted.worker, wanted.at, wanted.leased_until))
-        for one in found
-        if isinstance(one, Claimed)
+        for one in _claimed(rows)
     ]
     begun = {one.operation.id: start for one in ours if (start := begin_with(one)) is not None}
-    await _take(connection, wanted, sorted(row["id"] for row in rows), begun)
-    await journal.add_history(connection, wanted.bucket, [_entry(wanted, one) for one in found])
-    if begun:
-        await journal.open_attempts(connection, wanted.bucket, [one.start for one in begun.values()])
+    taking = columns(sorted((row["id"], row["from_status"]) for row in rows), begun)
+    await connection.execute(TAKE, wanted.bucket, wanted.leased_until, wanted.worker, wanted.id, wanted.at, *taking)
     return ours
 
 
-async def _take(connection: asyncpg.Connection, wanted: Claim, ids: Sequence[UUID], begun: dict[UUID, Begun]) -> None:
-    operations = [begun[id_].operation if id_ in begun else None for id_ in ids]
-    await connection.execute(
-        TAKE,
-        wanted.bucket,
-        ids,
-        wanted.leased_until,
-        wanted.worker,
-        wanted.id,
-        wanted.at,
-        [None if operation is None else steps_json(operation.steps) for operation in operations],
-        [None if operation is None else operation.last_run_at for operation in operations],
-    )
+def columns(rows: Sequence[tuple[UUID, str]], begun: Mapping[UUID, Begun]) -> list[Sequence[object] | None]:
+    """What `TAKE` takes after the claim: the kinds of calls by columns, then what is taken, with its call if it has one.
+
+    Args:
+        rows: the ids of what is taken, and their status until now.
+    """
+    kinds = Kinds[tuple[object, ...]]()
+    kinds.number(("", "", 0))  # of those without a call, so that there is one in any case
+    taking = [_row(id_, from_status, begun.get(id_), kinds) for id_, from_status in rows]
+    return [*zip(*kinds.all(), strict=True), *map(sparse, zip(*taking, strict=True))]
 
 
-async def _with_events(
-    connection: asyncpg.Connection, bucket: int, rows: Sequence[tuple[asyncpg.Record, Status]]
-) -> list[Claimed | Unreadable]:
-    """The operations of rows with the events that made them, oldest first."""
-    payloads = await connection.fetch(PAYLOADS, bucket, [row["event_id"] for row, _ in rows])
-    event_of = {row["id"]: row for row in payloads}
-    ordered = sorted(rows, key=lambda pair: pair[0]["created_at"])
-    return [_claimed(row, from_status, event_of.get(row["event_id"])) for row, from_status in ordered]
+def _row(id_: UUID, from_status: str, begun: Begun | None, kinds: Kinds[tuple[object, ...]]) -> tuple[object, ...]:
+    if begun is None:
+        return id_, from_status, None, None, None, None, None, None
+    operation, start = begun.operation, begun.start
+    kind = kinds.number((start.step, start.action, start.attempt))
+    steps, request = steps_json(operation.steps), storable_json(start.request)
+    return id_, from_status, kind, steps, operation.last_run_at, start.key, request, start.at
 
 
-def _claimed(row: asyncpg.Record, from_status: Status, event: asyncpg.Record | None) -> Claimed | Unreadable:
-    operation = readable(row)
-    if operation is None:
-        return Unreadable(row["id"], Phase(row["phase"]), from_status, row["revision"])
-    if event is None:
-        return Claimed(operation, from_status, None)
-    return Claimed(operation, from_status, event["payload"], refunds_told=bool(event["refunds_told"]))
+def _claimed(rows: Sequence[asyncpg.Record]) -> list[Claimed]:
+    """The operations of rows with the events that made them, oldest first.
 
-
-def _entry(wanted: Claim, found: Claimed | Unreadable) -> HistoryEntry:
-    was = found.operation if isinstance(found, Claimed) else found
-    return claim_entry(was.id, was.phase, found.from_status, was.revision + 1, wanted.id, wanted.worker, wanted.at)
+    One whose row this program cannot read, as a newer one may have written it, is not among them. The claim keeps it out
+    of the way of the others: it stands, in the log as well, until a program comes that can.
+    """
+    ordered = sorted(rows, key=lambda row: row["created_at"])
+    return [
+        Claimed(operation, Status(row["from_status"]), row["payload"], refunds_told=bool(row["refunds_told"]))
+        for row in ordered
+        if (operation := readable(row)) is not None
+    ]

@@ -1,4 +1,8 @@
-"""A decision on its way through the door: the fenced update, and all that belongs to it in the same transaction."""
+"""A decision on its way through the door: the fenced update, and all that belongs to it in the same transaction.
+
+The fence: it lands only where the row is still at the revision, the lease and the last call that the decision was made
+on. A call's going out is no revision, but a cancel that was decided on just before it would forget that it is out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +11,59 @@ from uuid import UUID
 
 import asyncpg
 
-from app.db import journal, operations
-from app.db.journal import AttemptEnd, HistoryEntry
-from app.db.operations import Change
+from app.db import journal
+from app.db.batches import DURABLE, Kinds, sparse
+from app.db.journal import AttemptEnd
 from app.db.operator_requests import OperatorReceipt, add_receipts
+from app.db.rows import last_error_json, steps_json, storable_json
 from app.saga.model import Operation, Outcome, Transition
 
+# $2 to $19 are the kinds of changes, by their numbers. A call that was counted as crashed may still be answered: the answer
+# wins, the crash never does.
+RECORD = f"""
+/* record */ WITH t AS (
+    SELECT ($2::int[])[kind] AS revision, ($3::int[])[kind] AS lease, ($4::int[])[kind] AS next_lease,
+           ($5::text[])[kind] AS from_phase, ($6::text[])[kind] AS from_status, ($7::text[])[kind] AS phase,
+           ($8::text[])[kind] AS status, ($9::text[])[kind] AS reason, ($10::text[])[kind] AS held_reason,
+           ($11::text[])[kind] AS step, ($12::text[])[kind] AS action, ($13::int[])[kind] AS attempt,
+           ($14::text[])[kind] AS locked_by, ($15::text[])[kind] AS cause, ($16::text[])[kind] AS actor,
+           ($17::int[])[kind] AS ended, ($18::text[])[kind] AS outcome, ($19::bool[])[kind] AS finishes, r.*
+      FROM unnest($20::uuid[], $21::int[], $22::uuid[], $23::text[], $24::timestamptz[], $25::timestamptz[],
+                  $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[],
+                  $31::text[], $32::text[], $33::text[], $34::timestamptz[], $35::timestamptz[])
+           AS r(id, kind, transition, steps, at, last_run_at, next_run_at, complete_by, deadline, cancel_requested_at,
+                finished_at, last_error, note, response, ended_at, expired_before)
+), moved AS (
+    UPDATE operations AS o
+       SET phase = t.phase, status = t.status, reason = t.reason, held_reason = t.held_reason, step = t.step,
+           action = t.action, attempt = t.attempt, revision = t.revision + 1, lease = t.next_lease,
+           next_run_at = t.next_run_at, complete_by = t.complete_by, locked_by = t.locked_by,
+           leased_until = CASE WHEN t.status = 'processing' THEN o.leased_until END,
+           deadline = coalesce(t.deadline, o.deadline), cancel_requested_at = t.cancel_requested_at,
+           last_error = t.last_error::json, steps = t.steps::json, transition = t.transition, updated_at = t.at,
+           finished_at = CASE WHEN t.finishes THEN t.at ELSE t.finished_at END
+      FROM t
+     WHERE o.bucket = $1 AND o.id = ANY ($20) AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
+       AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
+       AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
+    RETURNING o.id
+), past AS (
+    INSERT INTO history (bucket, operation_id, revision, transition, from_phase, from_status, to_phase, to_status, cause,
+                         actor, at, note)
+    SELECT $1::smallint, id, revision + 1, transition, from_phase, from_status, phase, status, cause, actor, at, note
+      FROM t JOIN moved USING (id)
+), ended AS (
+    UPDATE attempts AS a
+       SET outcome = t.outcome, response = t.response::json, finished_at = coalesce(t.ended_at, t.at)
+      FROM t JOIN moved USING (id)
+     WHERE a.bucket = $1 AND a.operation_id = ANY ($20) AND a.operation_id = t.id AND a.lease = t.ended
+       AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND t.outcome <> 'crashed'))
+)
+SELECT id FROM {DURABLE} LEFT JOIN moved ON true
+"""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Decision:
     """What `record` writes: a decision, the end of an attempt, or both, in one transaction.
 
@@ -41,22 +90,24 @@ async def record_decisions(connection: asyncpg.Connection, bucket: int, decision
     that has waited for an earlier try which was still at its commit.
     """
     moves = [(one, one.transition) for one in decisions if one.transition is not None]
-    changes = [Change(bucket, move.after, move.before.lease, one.id, one.at, one.expired_before) for one, move in moves]
-    won = await operations.record(connection, bucket, changes) if changes else set()
-    winners = [(one, move) for one, move in moves if one.operation_id in won]
-    if winners:
-        await journal.add_history(connection, bucket, [_entry(one, move) for one, move in winners])
+    won = await _move(connection, bucket, moves) if moves else set()
     lost = [(one.operation_id, move.after.revision, one.id) for one, move in moves if one.operation_id not in won]
     already = await journal.written(connection, bucket, lost) if lost else set()
-    landed = [one for one in decisions if one.transition is None or one.operation_id in won | already]
-    ends = [(one.operation_id, one.attempt) for one in landed if one.attempt is not None]
+    ends = [(one.operation_id, one.attempt) for one in decisions if one.transition is None and one.attempt is not None]
     if ends:
         await journal.end_attempts(connection, bucket, ends)
     # What has landed at an earlier try has its receipt: added again, it would look like another's.
-    receipts = [one.receipt for one in landed if one.receipt is not None and one.operation_id not in already]
+    receipts = [one.receipt for one in decisions if one.receipt is not None and one.operation_id in won]
     if receipts:
         await add_receipts(connection, receipts, decisions[0].at)
-    return {one.id for one in landed}
+    return {
+        one.id for one in decisions if one.transition is None or one.operation_id in won or one.operation_id in already
+    }
+
+
+def is_one_statement(decisions: Sequence[Decision]) -> bool:
+    """Whether decisions of one bucket are written by one statement."""
+    return all(one.transition is not None and one.receipt is None for one in decisions)
 
 
 def crashed(operation: Operation, at: datetime) -> AttemptEnd:
@@ -64,16 +115,59 @@ def crashed(operation: Operation, at: datetime) -> AttemptEnd:
     return AttemptEnd(operation.lease, Outcome.CRASHED, None, at)
 
 
-def _entry(decision: Decision, transition: Transition) -> HistoryEntry:
-    before, after = transition.before, transition.after
-    return HistoryEntry(
-        operation_id=after.id,
-        revision=after.revision,
-        transition=decision.id,
-        before=(before.phase, before.status),
-        after=(after.phase, after.status),
-        cause=transition.cause,
-        actor=decision.actor,
-        at=decision.at,
-        note=decision.note,
+async def _move(connection: asyncpg.Connection, bucket: int, moves: Sequence[tuple[Decision, Transition]]) -> set[UUID]:
+    return {row["id"] for row in await connection.fetch(RECORD, bucket, *columns(moves))} - {None}
+
+
+def columns(moves: Sequence[tuple[Decision, Transition]]) -> list[Sequence[object] | None]:
+    """What `RECORD` takes after the bucket: the kinds of changes by columns, then the changes."""
+    kinds = Kinds[tuple[object, ...]]()
+    rows = [_row(decision, move, kinds) for decision, move in moves]
+    return [*zip(*kinds.all(), strict=True), *map(sparse, zip(*rows, strict=True))]
+
+
+def _row(decision: Decision, move: Transition, kinds: Kinds[tuple[object, ...]]) -> tuple[object, ...]:
+    after, end = move.after, decision.attempt
+    finishes = after.finished_at is not None and after.finished_at == decision.at
+    return (
+        after.id,
+        kinds.number(_kind(decision, move, finishes=finishes)),
+        decision.id,
+        steps_json(after.steps),
+        decision.at,
+        after.last_run_at,
+        after.next_run_at,
+        after.complete_by,
+        None if after.deadline == move.before.deadline else after.deadline,
+        after.cancel_requested_at,
+        None if finishes else after.finished_at,
+        last_error_json(after.last_error),
+        decision.note,
+        None if end is None or end.response is None else storable_json(end.response),
+        None if end is None or end.at == decision.at else end.at,
+        decision.expired_before,
+    )
+
+
+def _kind(decision: Decision, move: Transition, *, finishes: bool) -> tuple[object, ...]:
+    before, after, end = move.before, move.after, decision.attempt
+    return (
+        before.revision,
+        before.lease,
+        after.lease,
+        before.phase,
+        before.status,
+        after.phase,
+        after.status,
+        after.reason,
+        after.held_reason,
+        after.step,
+        after.action,
+        after.attempt,
+        after.locked_by,
+        move.cause,
+        decision.actor,
+        None if end is None else end.lease,
+        None if end is None else end.outcome,
+        finishes,
     )

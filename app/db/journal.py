@@ -8,15 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from app.db.rows import storable_json
-from app.saga.model import Action, Json, Outcome, Phase, Status
-
-ADD_HISTORY = """
-INSERT INTO history (bucket, operation_id, revision, transition, from_phase, from_status, to_phase, to_status, cause,
-                     actor, at, note)
-SELECT $1::smallint, * FROM unnest($2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                         $10::text[], $11::timestamptz[], $12::text[])
-    ON CONFLICT (bucket, operation_id, revision) DO NOTHING
-"""
+from app.saga.model import Action, Json, Outcome
 
 WRITTEN = """
 SELECT h.operation_id
@@ -24,14 +16,6 @@ SELECT h.operation_id
   JOIN unnest($2::uuid[], $3::int[], $4::uuid[]) AS t(id, revision, transition)
     ON h.operation_id = t.id AND h.revision = t.revision AND h.transition = t.transition
  WHERE h.bucket = $1 AND h.operation_id = ANY ($2)
-"""
-
-OPEN_ATTEMPTS = """
-INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, idempotency_key, worker, request, started_at)
-SELECT $1::smallint, t.id, t.lease, t.step, t.action, t.attempt, t.key, t.worker, t.request::json, t.at
-  FROM unnest($2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
-              $10::timestamptz[]) AS t(id, lease, step, action, attempt, key, worker, request, at)
-    ON CONFLICT (bucket, operation_id, lease) DO NOTHING
 """
 
 # A call that was counted as crashed may still be answered: the answer wins, the crash never does.
@@ -44,22 +28,7 @@ UPDATE attempts AS a
 """
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """One change of an operation."""
-
-    operation_id: UUID
-    revision: int
-    transition: UUID
-    before: tuple[Phase, Status] | None
-    after: tuple[Phase, Status]
-    cause: str
-    actor: str
-    at: datetime
-    note: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptStart:
     """A call that is about to go out. `request` is {"method", "url", "body"} with no credentials in it."""
 
@@ -74,7 +43,7 @@ class AttemptStart:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptEnd:
     """How a call ended. `response` is {"status", "body"}, or None where there was none."""
 
@@ -82,41 +51,6 @@ class AttemptEnd:
     outcome: Outcome
     response: Json
     at: datetime
-
-
-def claim_entry(
-    operation_id: UUID, phase: Phase, from_status: Status, revision: int, transition: UUID, worker: str, at: datetime
-) -> HistoryEntry:
-    """The history of a claim; `revision` is the one it has made."""
-    return HistoryEntry(
-        operation_id=operation_id,
-        revision=revision,
-        transition=transition,
-        before=(phase, from_status),
-        after=(phase, Status.PROCESSING),
-        cause="claimed",
-        actor=worker,
-        at=at,
-    )
-
-
-async def add_history(connection: asyncpg.Connection, bucket: int, entries: Sequence[HistoryEntry]) -> None:
-    """Adds one row for each change."""
-    await connection.execute(
-        ADD_HISTORY,
-        bucket,
-        [entry.operation_id for entry in entries],
-        [entry.revision for entry in entries],
-        [entry.transition for entry in entries],
-        [entry.before[0] if entry.before else None for entry in entries],
-        [entry.before[1] if entry.before else None for entry in entries],
-        [entry.after[0] for entry in entries],
-        [entry.after[1] for entry in entries],
-        [entry.cause for entry in entries],
-        [entry.actor for entry in entries],
-        [entry.at for entry in entries],
-        [entry.note for entry in entries],
-    )
 
 
 async def written(
@@ -131,23 +65,6 @@ async def written(
         [transition for _, _, transition in transitions],
     )
     return {row["operation_id"] for row in rows}
-
-
-async def open_attempts(connection: asyncpg.Connection, bucket: int, starts: Sequence[AttemptStart]) -> None:
-    """Puts calls on record before they go out, with no outcome yet."""
-    await connection.execute(
-        OPEN_ATTEMPTS,
-        bucket,
-        [start.operation_id for start in starts],
-        [start.lease for start in starts],
-        [start.step for start in starts],
-        [start.action for start in starts],
-        [start.attempt for start in starts],
-        [start.key for start in starts],
-        [start.worker for start in starts],
-        [storable_json(start.request) for start in starts],
-        [start.at for start in starts],
-    )
 
 
 async def end_attempts(connection: asyncpg.Connection, bucket: int, ends: Sequence[tuple[UUID, AttemptEnd]]) -> None:

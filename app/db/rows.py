@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -28,15 +29,19 @@ from app.saga.model import (
     StepState,
     StepStatus,
 )
+from app.saga.values import replace, value_of
+from app.saga.writing import writer
 
-# Made once: json.dumps makes one for every call that asks for anything special.
-_STORABLE = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_storable = writer(allow_nan=False)
 
 # The columns that an `Operation` is made of, in its own order: what a reading statement selects.
 OPERATION_COLUMNS = tuple(field.name for field in fields(Operation))
 
-# The flags of a step that are written only where they are set.
-STEP_FLAGS = ("did", "absent", "settled")
+# The words of the columns that every row has; looked up, as making them of their words costs seven times as much.
+_PHASES = {phase.value: phase for phase in Phase}
+_STATUSES = {status.value: status for status in Status}
+_ACTIONS = {action.value: action for action in Action}
+_STEP_STATUSES = {status.value: status for status in StepStatus}
 
 
 class Row(Protocol):
@@ -64,16 +69,16 @@ def operation_of(record: Row) -> Operation:
         record: it has at least `OPERATION_COLUMNS`.
     """
     columns = {name: record[name] for name in OPERATION_COLUMNS}
-    columns["phase"] = Phase(columns["phase"])
-    columns["status"] = Status(columns["status"])
-    columns["action"] = Action(columns["action"])
+    columns["phase"] = _PHASES[columns["phase"]]
+    columns["status"] = _STATUSES[columns["status"]]
+    columns["action"] = _ACTIONS[columns["action"]]
     if columns["reason"] is not None:
         columns["reason"] = Reason(columns["reason"])
     if columns["held_reason"] is not None:
         columns["held_reason"] = HeldReason(columns["held_reason"])
     columns["last_error"] = last_error_of(columns["last_error"])
     columns["steps"] = steps_of(columns["steps"])
-    return Operation(**columns)
+    return value_of(Operation, columns)
 
 
 def storable_json(value: Json) -> str:
@@ -82,7 +87,7 @@ def storable_json(value: Json) -> str:
     Raises:
         ValueError: NaN or an infinity is in it, which JSON does not have.
     """
-    return _STORABLE.encode(value)
+    return _storable(value)
 
 
 def json_value(column: Json) -> Json:
@@ -96,12 +101,20 @@ def steps_json(steps: Iterable[StepState]) -> str:
     Raises:
         ValueError: a result holds NaN or an infinity.
     """
-    return storable_json([_step_value(step) for step in steps])
+    return f"[{','.join([_step_json(step) for step in steps])}]"
 
 
 def steps_of(column: str | list[dict[str, Any]]) -> tuple[StepState, ...]:
     """The states that `steps_json` has written."""
-    return tuple(_step_state(value) for value in json_value(column))
+    if isinstance(column, str) and ":{" not in column and '"result":' not in column:
+        return _untouched(column)
+    return tuple([_step_state(value) for value in json_value(column)])
+
+
+@lru_cache(maxsize=1024)  # the sagas in use; far more than a configuration has
+def _untouched(column: str) -> tuple[StepState, ...]:
+    """The states of steps for which nothing was called yet: of all new operations of a saga they are the same."""
+    return tuple([_step_state(value) for value in json.loads(column)])
 
 
 def last_error_json(error: LastError | None) -> str | None:
@@ -119,44 +132,67 @@ def last_error_of(column: str | dict[str, Any] | None) -> LastError | None:
     return LastError(kind=Outcome(value["kind"]), detail=value["detail"], status=value["status"])
 
 
-def _step_value(step: StepState) -> dict[str, Json]:
-    value: dict[str, Json] = {"name": step.name, "status": step.status}
+def _step_json(step: StepState) -> str:
+    parts = [_known_json(step.name, step.status)]
     if step.result is not None:
-        value["result"] = step.result
-    for flag in STEP_FLAGS:
-        if getattr(step, flag):
-            value[flag] = True
+        parts.append(f'"result":{_storable(step.result)}')
+    if step.did:
+        parts.append('"did":true')
+    if step.absent:
+        parts.append('"absent":true')
+    if step.settled:
+        parts.append('"settled":true')
     # Most are the very value that stands for none: comparing field by field would cost more than all else here.
-    if step.do is not NO_SENDINGS and step.do != NO_SENDINGS:
-        value["do"] = _sendings_value(step.do)
-    if step.undo is not NO_SENDINGS and step.undo != NO_SENDINGS:
-        value["undo"] = _sendings_value(step.undo)
-    if step.refund != NO_REFUND:
+    if step.do is not NO_SENDINGS and (told := _sendings_json(step.do)):
+        parts.append(f'"do":{{{told}}}')
+    if step.undo is not NO_SENDINGS and (told := _sendings_json(step.undo)):
+        parts.append(f'"undo":{{{told}}}')
+    if step.refund is not NO_REFUND and step.refund != NO_REFUND:
         known = asdict(step.refund)
-        value["refund"] = {name: part for name, part in known.items() if part != getattr(NO_REFUND, name)}
-    return value
+        news = {name: part for name, part in known.items() if part != getattr(NO_REFUND, name)}
+        parts.append(f'"refund":{_storable(news)}')
+    return f"{{{','.join(parts)}}}"
 
 
-def _sendings_value(sendings: Sendings) -> dict[str, Json]:
-    value: dict[str, Json] = {}
-    for field, part in vars(sendings).items():
-        if part:
-            value[field] = part.isoformat() if isinstance(part, datetime) else part
-    return value
+@lru_cache(maxsize=1024)  # the steps of the sagas in use; far more than a configuration has
+def _known_json(name: str, status: StepStatus) -> str:
+    return f'"name":{_storable(name)},"status":"{status}"'
+
+
+def _sendings_json(sendings: Sendings) -> str:
+    """Counts, times and flags, which need no quoting; what stands at its default is left out."""
+    parts = []
+    if sendings.count:
+        parts.append(f'"count":{sendings.count}')
+    if sendings.first_at is not None:
+        parts.append(f'"first_at":"{sendings.first_at.isoformat()}"')
+    if sendings.last_at is not None:
+        parts.append(f'"last_at":"{sendings.last_at.isoformat()}"')
+    if sendings.unknown:
+        parts.append(f'"unknown":{sendings.unknown}')
+    if sendings.out:
+        parts.append('"out":true')
+    if sendings.refused:
+        parts.append('"refused":true')
+    if sendings.conflict:
+        parts.append('"conflict":true')
+    return ",".join(parts)
 
 
 def _step_state(value: dict[str, Any]) -> StepState:
-    return StepState(
-        name=value["name"],
-        status=StepStatus(value["status"]),
-        result=value.get("result"),
-        did=value.get("did", False),
-        absent=value.get("absent", False),
-        settled=value.get("settled", False),
-        do=_sendings(value.get("do")),
-        undo=_sendings(value.get("undo")),
-        refund=_refund(value.get("refund")),
-    )
+    look = value.get
+    fields = {
+        "name": value["name"],
+        "status": _STEP_STATUSES[value["status"]],
+        "result": look("result"),
+        "did": look("did", False),
+        "absent": look("absent", False),
+        "settled": look("settled", False),
+        "do": _sendings(look("do")),
+        "undo": _sendings(look("undo")),
+        "refund": _refund(look("refund")),
+    }
+    return value_of(StepState, fields)
 
 
 def _refund(value: dict[str, Any] | None) -> RefundState:
@@ -172,4 +208,4 @@ def _sendings(value: dict[str, Any] | None) -> Sendings:
     for name in ("first_at", "last_at"):
         if name in parts:
             parts[name] = datetime.fromisoformat(parts[name])
-    return Sendings(**parts)
+    return replace(NO_SENDINGS, **parts)

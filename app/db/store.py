@@ -11,18 +11,19 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import groupby, islice
+from itertools import islice
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 
 from app.clock import Clock
-from app.db import ingest, journal, operations
+from app.db import deliveries, operations
 from app.db.batch import GroupCommit
 from app.db.claim import BeginWith, Claim, Claimed, claim, nothing_begun
-from app.db.decisions import Decision, record_decisions
-from app.db.ingest import Arrival, Stored
+from app.db.decisions import Decision, is_one_statement, record_decisions
+from app.db.deliveries import ACCEPTED, Stored
+from app.db.ingest import Arrival
 from app.db.journal import AttemptEnd, AttemptStart
 from app.db.operations import Begun, Expired
 from app.db.operator_requests import OperatorReceipt
@@ -30,6 +31,7 @@ from app.db.rows import bucket_of
 from app.db.tables import EventStatus
 from app.db.writer import Writer
 from app.errors import DatabaseUnavailable
+from app.ids import fresh
 from app.saga.model import Operation, Transition
 
 # Rows in one flush. Past a few hundred a batch takes longer without a row in it getting cheaper.
@@ -55,9 +57,14 @@ class Store:
     def __init__(self, url: str, buckets: int, clock: Clock) -> None:
         self.buckets = buckets
         self._clock = clock
-        self._writers = {name: Writer(url) for name in ("ingest", "begin", "record", "claim", "heartbeat")}
+        self._writers = {
+            name: Writer(url) for name in ("ingest", "begin", "record", "claim", "claim beside", "heartbeat")
+        }
         self._ingest = GroupCommit(
             self._writers["ingest"], self._flush_ingest, most=MOST_INGESTED, within=ACKNOWLEDGE_WITHIN
+        )
+        self._redelivered = GroupCommit(
+            self._writers["ingest"], self._flush_redelivered, most=MOST_INGESTED, within=ACKNOWLEDGE_WITHIN
         )
         self._begin = GroupCommit(self._writers["begin"], self._flush_begin, most=MOST_BEGUN)
         self._record = GroupCommit(
@@ -66,7 +73,7 @@ class Store:
 
     async def close(self) -> None:
         """Writes what is waiting, then closes the connections."""
-        for group in (self._ingest, self._begin, self._record):
+        for group in (self._ingest, self._redelivered, self._begin, self._record):
             await group.close()
         for writer in self._writers.values():
             await writer.close()
@@ -95,11 +102,16 @@ class Store:
             return await asyncio.shield(stored)
         return await stored
 
+    async def redelivered(self, event: UUID, operation_id: UUID) -> Stored | None:
+        """Counts a redelivery of an event of an operation; None where it is not there. Raises DatabaseUnavailable."""
+        return await self._redelivered.submit((event, operation_id))
+
     async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
         """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""
+        transition = fresh()
 
         async def work(connection: asyncpg.Connection, resent: bool) -> Stored | None:
-            return await ingest.store_again(connection, old_bucket, arrival, resent=resent)
+            return await deliveries.store_again(connection, old_bucket, transition, arrival, resent=resent)
 
         return await self._writers["ingest"].transaction(work)
 
@@ -132,7 +144,7 @@ class Store:
             DatabaseUnavailable: it may or may not be written.
         """
         decision = Decision(
-            id=id or uuid4(),
+            id=id or fresh(),
             operation_id=transition.before.id,
             at=at or self._clock.now(),
             transition=transition,
@@ -147,14 +159,15 @@ class Store:
     async def end_attempt(self, operation_id: UUID, attempt: AttemptEnd) -> None:
         """Stores the end of a call that decides nothing any more. Raises DatabaseUnavailable."""
         at = self._clock.now()
-        await self._record.submit(Decision(uuid4(), operation_id, at, None, actor="", attempt=attempt))
+        await self._record.submit(Decision(fresh(), operation_id, at, None, actor="", attempt=attempt))
 
-    async def claim(self, wanted: Claim, begin_with: BeginWith = nothing_begun) -> list[Claimed]:
+    async def claim(self, wanted: Claim, begin_with: BeginWith = nothing_begun, claimer: int = 0) -> list[Claimed]:
         """Takes what is due in one bucket.
 
         Args:
             begin_with: prepares the calls that go on record with the claim. It may be asked about an operation a second
                 time, where the first try broke: only its last word was written.
+            claimer: by which of two connections; two claims may be under way side by side.
 
         Raises:
             DatabaseUnavailable: nothing may be taken, or it lies under its lease until that ends.
@@ -163,7 +176,7 @@ class Store:
         async def work(connection: asyncpg.Connection, resent: bool) -> list[Claimed]:
             return await claim(connection, wanted, begin_with, resent=resent)
 
-        return await self._writers["claim"].transaction(work)
+        return await self._writers["claim beside" if claimer else "claim"].transaction(work)
 
     async def heartbeat(self, leases: Sequence[tuple[UUID, int]], leased_until: datetime) -> set[tuple[UUID, int]]:
         """Moves the end of leases on; returns those that still hold. Raises DatabaseUnavailable."""
@@ -182,7 +195,7 @@ class Store:
         async def work(connection: asyncpg.Connection, _resent: bool) -> Expired:
             return await operations.expired(connection, bucket, self._clock.now(), most, after)
 
-        return await self._writers["claim"].transaction(work)
+        return await self._writers["claim"].statement(work)
 
     async def load(self, operation_id: UUID) -> Operation | None:
         """The operation as it is stored, or None. Raises DatabaseUnavailable."""
@@ -190,50 +203,72 @@ class Store:
         async def work(connection: asyncpg.Connection, _resent: bool) -> Operation | None:
             return await operations.load(connection, bucket_of(operation_id, self.buckets), operation_id)
 
-        return await self._writers["claim"].transaction(work)
+        return await self._writers["claim"].statement(work)
 
     def _by_bucket(self, items: Sequence[Row], id_of: Callable[[Row], UUID]) -> list[tuple[int, list[Row]]]:
         """The items by bucket, and in the order of their ids: the order in which rows are locked everywhere."""
-        ordered = sorted(items, key=lambda item: (bucket_of(id_of(item), self.buckets), id_of(item)))
-        return [
-            (bucket, list(part)) for bucket, part in groupby(ordered, lambda item: bucket_of(id_of(item), self.buckets))
-        ]
+        ordered = sorted(items, key=lambda item: id_of(item).int)
+        if self.buckets == 1:
+            return [(0, ordered)]
+        by_bucket: dict[int, list[Row]] = {}
+        for item in ordered:
+            by_bucket.setdefault(bucket_of(id_of(item), self.buckets), []).append(item)
+        return sorted(by_bucket.items())
 
     async def _flush_ingest(self, writer: Writer, groups: Sequence[Sequence[Arrival]]) -> list[Sequence[Stored]]:
         arrivals = [arrival for group in groups for arrival in group]
+        by_bucket: dict[int, list[int]] = {}
+        for place, arrival in enumerate(arrivals):
+            by_bucket.setdefault(arrival.bucket, []).append(place)
+        transition, made = fresh(), set[UUID]()
+        alone = len(by_bucket) == 1 and all(one.operation is not None and not one.refunds for one in arrivals)
+        if alone:
+            # What nobody has heard of before is stored by one statement, which is a transaction by itself.
+            made = await writer.statement(partial(deliveries.store_new, arrivals[0].bucket, transition, arrivals))
+            if len(made) == len(arrivals):
+                return [[ACCEPTED] * len(group) for group in groups]
 
         async def work(connection: asyncpg.Connection, resent: bool) -> list[Sequence[Stored]]:
             found: dict[int, Stored] = {}
-            numbered = sorted(enumerate(arrivals), key=lambda pair: pair[1].bucket)
-            for bucket, part in groupby(numbered, lambda pair: pair[1].bucket):
-                places = list(part)
-                stored = await ingest.store(connection, bucket, [arrival for _, arrival in places], resent=resent)
-                found.update(zip((place for place, _ in places), stored, strict=True))
+            for bucket in sorted(by_bucket):
+                places = by_bucket[bucket]
+                part = [arrivals[place] for place in places]
+                new = made if alone else await deliveries.store_new(bucket, transition, part, connection, resent)
+                found.update(zip(places, await deliveries.store_others(connection, bucket, part, new), strict=True))
             in_order = iter([found[place] for place in range(len(arrivals))])
             return [list(islice(in_order, len(group))) for group in groups]
 
         return await writer.transaction(work)
 
-    async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:
-        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
-            ours: set[UUID] = set()
-            for bucket, part in self._by_bucket(begun, lambda one: one.operation.id):
-                still = await operations.begin(connection, bucket, [one.operation for one in part])
-                await journal.open_attempts(connection, bucket, [o.start for o in part if o.operation.id in still])
-                ours |= still
-            return ours
+    async def _flush_redelivered(self, writer: Writer, events: Sequence[tuple[UUID, UUID]]) -> list[Stored | None]:
+        parts = self._by_bucket(events, lambda one: one[1])
 
-        ours = await writer.transaction(work)
+        async def work(connection: asyncpg.Connection, _resent: bool) -> dict[UUID, Stored]:
+            found: dict[UUID, Stored] = {}
+            for bucket, part in parts:
+                found |= await deliveries.count_again(connection, bucket, [event for event, _ in part])
+            return found
+
+        found = await (writer.statement(work) if len(parts) == 1 else writer.transaction(work))
+        return [found.get(event) for event, _ in events]
+
+    async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:
+        parts = self._by_bucket(begun, lambda one: one.operation.id)
+
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
+            return set().union(*[await operations.begin(connection, bucket, part) for bucket, part in parts])
+
+        ours = await (writer.statement(work) if len(parts) == 1 else writer.transaction(work))
         return [one.operation.id in ours for one in begun]
 
     async def _flush_record(self, writer: Writer, decisions: Sequence[Decision]) -> list[bool]:
-        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
-            landed: set[UUID] = set()
-            for bucket, part in self._by_bucket(decisions, lambda one: one.operation_id):
-                landed |= await record_decisions(connection, bucket, part)
-            return landed
+        parts = self._by_bucket(decisions, lambda one: one.operation_id)
 
-        landed = await writer.transaction(work)
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
+            return set().union(*[await record_decisions(connection, bucket, part) for bucket, part in parts])
+
+        alone = len(parts) == 1 and is_one_statement(decisions)
+        landed = await (writer.statement(work) if alone else writer.transaction(work))
         return [one.id in landed for one in decisions]
 
 

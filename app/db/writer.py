@@ -6,7 +6,8 @@ it has already written. A deadlock's victim is sent again as well.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -15,6 +16,8 @@ from app.db.engine import connect, translated
 from app.errors import DatabaseUnavailable
 
 Result = TypeVar("Result")
+
+Work: TypeAlias = Callable[[asyncpg.Connection, bool], Awaitable[Result]]
 
 # Senders of webhooks give up after five to thirty seconds: past four it is better to say 503 and be sent it again.
 RESEND_FOR = 4.0
@@ -56,7 +59,7 @@ class Writer:
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
 
-    async def transaction(self, work: Callable[[asyncpg.Connection, bool], Awaitable[Result]]) -> Result:
+    async def transaction(self, work: Work[Result]) -> Result:
         """Runs `work(connection, resent)` in one transaction and commits it.
 
         Args:
@@ -66,6 +69,17 @@ class Writer:
             DatabaseUnavailable: the database could not be reached for `resend_for` seconds; the write may be there.
             PoisonedBatch: PostgreSQL refuses the data, or it cannot be made into a statement at all.
         """
+        return await self._carry_out(partial(self._in_transaction, work))
+
+    async def statement(self, work: Work[Result]) -> Result:
+        """As `transaction`, for one statement: that is a transaction by itself, and needs no way more to the server.
+
+        Args:
+            work: carries it out, and nothing else that writes. The statement waits for the disk by itself (`DURABLE`).
+        """
+        return await self._carry_out(work)
+
+    async def _carry_out(self, work: Work[Result]) -> Result:
         async with self._turn:
             try:
                 return await self._once(work, resent=False)
@@ -73,7 +87,14 @@ class Writer:
                 # Only what broke pays for the machinery of being sent again.
                 return await self._resend(work)
 
-    async def _resend(self, work: Callable[[asyncpg.Connection, bool], Awaitable[Result]]) -> Result:
+    @staticmethod
+    async def _in_transaction(work: Work[Result], connection: asyncpg.Connection, resent: bool) -> Result:
+        await connection.execute(BEGIN)
+        result = await work(connection, resent)
+        await connection.execute("COMMIT")
+        return result
+
+    async def _resend(self, work: Work[Result]) -> Result:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(AGAIN),
             wait=wait_random_exponential(multiplier=0.02, max=0.5),
@@ -92,16 +113,13 @@ class Writer:
         async with self._turn:
             await self._drop()
 
-    async def _once(self, work: Callable[[asyncpg.Connection, bool], Awaitable[Result]], *, resent: bool) -> Result:
+    async def _once(self, work: Work[Result], *, resent: bool) -> Result:
         try:
             with translated():
                 connection = self._connection
                 if connection is None or connection.is_closed():
                     connection = self._connection = await connect(self._url)
-                await connection.execute(BEGIN)
-                result = await work(connection, resent)
-                await connection.execute("COMMIT")
-                return result
+                return await work(connection, resent)
         except (DatabaseUnavailable, asyncio.CancelledError):
             await self._drop()
             raise
@@ -117,7 +135,7 @@ class Writer:
     async def _roll_back(self) -> None:
         try:
             with translated():
-                if self._connection is not None:
+                if self._connection is not None and self._connection.is_in_transaction():
                     await self._connection.execute("ROLLBACK")
         except DatabaseUnavailable:
             await self._drop()  # which rolls it back as well

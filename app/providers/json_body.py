@@ -7,8 +7,7 @@ here can carry, is handed on with its fault, so that it is kept for a human.
 import json
 import math
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.errors import MalformedBody
 from app.providers.text import legible
@@ -23,8 +22,7 @@ MOST_DIGITS = 4300
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A JSON value, and what makes it unfit to be read as a payment, if anything does.
 
     Numbers that are out of range stand in it as the text that was sent.

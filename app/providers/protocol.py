@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from app.providers.refunds import Payments, Question, RefundNews, Refunds
 from app.saga.model import Json
 from app.settings import Fields, Options, Source
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A webhook whose signature is right, as its headers tell of it: hints, and no more.
 
     Args:

@@ -16,6 +16,8 @@ def id_fault(text: str) -> str | None:
         return "is empty"
     if len(text) > LONGEST_ID:
         return f"has {len(text)} characters; {LONGEST_ID} are allowed"
+    if text.isprintable():  # has neither; the usual id is told at once
+        return None
     if _CONTROL.search(text):
         return "has a control character"
     if _SURROGATE.search(text):
@@ -30,4 +32,5 @@ def storable(text: str) -> str | None:
 
 def legible(text: str, longest: int = LONGEST_ID) -> str:
     """The text as it can be stored and shown: what is no character replaced, and cut where it is too long."""
-    return _UNFIT.sub("�", text if len(text) <= longest else text[: longest - 1] + "…")
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return cut if cut.isprintable() else _UNFIT.sub("�", cut)

@@ -15,7 +15,8 @@ from app.db.rows import bucket_of
 from app.db.schema import buckets
 from app.db.tables import EventStatus
 from app.errors import ConfigurationError
-from app.intake import Intake, operation_id, unprocessable_id
+from app.identity import operation_id, unprocessable_id
+from app.intake import Intake
 from app.providers import Delivery
 from app.providers.reading import Ignored, Payment, Unreadable, hints, read
 from app.providers.refunds import PaidPage, Payments

@@ -5,7 +5,7 @@ from app.saga.model import Action, Json, Operation
 
 def idempotency_key(operation: Operation, step: str, action: Action) -> str | None:
     """The `Idempotency-Key` of a call: the same for every attempt, for ever. A lookup has none."""
-    return None if action is Action.LOOKUP else f"{operation.id}:{step}:{action}"
+    return None if action is Action.LOOKUP else f"{operation.id!s}:{step}:{action}"
 
 
 def call_document(operation: Operation, step: str, event: Json, *, undo: bool) -> dict[str, Json]:

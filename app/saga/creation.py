@@ -1,14 +1,18 @@
 """The operation that a payment makes when we hear of it for the first time."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from app.saga.definition import Saga
 from app.saga.model import Operation, StepState, StepStatus
+from app.saga.values import replace
+
+# Stand in a blank for what is filled in.
+_NOBODY, _NEVER = UUID(int=0), datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Heard:
     """What we were told of a payment. `amount` is in the currency's minor units; `event_id` is of the event that told."""
 
@@ -28,23 +32,45 @@ def new_operation(operation_id: UUID, saga: Saga, saga_hash: str, heard: Heard, 
     Args:
         now: the database's time, from which the saga's deadline counts.
     """
-    payment, *rest = saga.steps
-    return Operation(
+    return filled_in(blank_of(saga, saga_hash), saga, operation_id, heard, now)
+
+
+def filled_in(blank: Operation, saga: Saga, operation_id: UUID, heard: Heard, now: datetime) -> Operation:
+    """As `new_operation`, with what all new operations of the saga have in common made before."""
+    return replace(
+        blank,
         id=operation_id,
         source=heard.source,
         external_id=heard.external_id,
         order_id=heard.order_id,
         amount=heard.amount,
         currency=heard.currency,
-        saga=saga.name,
-        saga_hash=saga_hash,
         event_id=heard.event_id,
-        step=rest[0].name if rest else payment.name,
         next_run_at=now,
         deadline=now + saga.deadline,
         occurred_at=heard.occurred_at,
-        steps=(StepState(payment.name, StepStatus.DONE, did=True), *(StepState(step.name) for step in rest)),
         traceparent=heard.traceparent,
         created_at=now,
         updated_at=now,
+    )
+
+
+def blank_of(saga: Saga, saga_hash: str) -> Operation:
+    """What all new operations of a saga have in common; what is each one's own is not filled in."""
+    payment, *rest = saga.steps
+    return Operation(
+        id=_NOBODY,
+        source="",
+        external_id="",
+        order_id="",
+        amount=0,
+        currency="",
+        saga=saga.name,
+        saga_hash=saga_hash,
+        event_id=_NOBODY,
+        step=rest[0].name if rest else payment.name,
+        deadline=_NEVER,
+        steps=(StepState(payment.name, StepStatus.DONE, did=True), *(StepState(step.name) for step in rest)),
+        created_at=_NEVER,
+        updated_at=_NEVER,
     )

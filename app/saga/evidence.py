@@ -22,8 +22,12 @@ CONFLICT = 409
 
 def with_step(operation: Operation, step: str, **changes: Any) -> Operation:
     """The operation with fields of one of its steps changed."""
-    states = tuple(replace(state, **changes) if state.name == step else state for state in operation.steps)
-    return replace(operation, steps=states)
+    return replace(operation, steps=changed(operation.steps, step, **changes))
+
+
+def changed(steps: tuple[StepState, ...], step: str, **changes: Any) -> tuple[StepState, ...]:
+    """The states of an operation's steps with fields of one of them changed."""
+    return tuple([replace(state, **changes) if state.name == step else state for state in steps])
 
 
 def sent(sendings: Sendings, now: datetime) -> Sendings:
@@ -46,10 +50,10 @@ def went_out(operation: Operation, step: str, action: Action, at: datetime) -> O
 
 def answered(sendings: Sendings, answer: Answer) -> Sendings:
     """The sending that was out has its answer. It speaks for itself alone, not for the sendings before it."""
-    settled = replace(sendings, out=False)
     unseen = isinstance(answer, StepUnavailable) and not answer.arrived
-    if sendings.out and not unseen:
-        settled = replace(settled, first_at=sendings.first_at or sendings.last_at)
+    arrived = sendings.out and not unseen
+    first_at = (sendings.first_at or sendings.last_at) if arrived else sendings.first_at
+    settled = replace(sendings, out=False, first_at=first_at)
     match answer:
         case StepUnknown():
             return replace(settled, unknown=sendings.unknown + 1)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from app.saga.compensate import compensate
 from app.saga.definition import Saga
-from app.saga.evidence import answered, given_up, with_step
+from app.saga.evidence import answered, changed, given_up, with_step
 from app.saga.model import Action, LastError, Operation, Phase, Reason, Status, StepState, StepStatus
 from app.saga.retry import again, released, retry_at, settled_at
 from app.saga.signals import (
@@ -37,8 +37,8 @@ def advance_to_next(operation: Operation, now: datetime) -> Operation:
     """Goes on to the first step that is not done; with none left the purchase has succeeded."""
     for state in operation.steps:
         if state.status is not StepStatus.DONE:
-            return replace(
-                released(operation),
+            return released(
+                operation,
                 status=Status.PENDING,
                 step=state.name,
                 action=Action.DO,
@@ -46,8 +46,8 @@ def advance_to_next(operation: Operation, now: datetime) -> Operation:
                 next_run_at=now,
                 last_error=None,
             )
-    return replace(
-        released(operation),
+    return released(
+        operation,
         status=Status.SUCCEEDED,
         step=operation.steps[-1].name,
         attempt=0,
@@ -59,8 +59,8 @@ def advance_to_next(operation: Operation, now: datetime) -> Operation:
 
 def turn(saga: Saga, operation: Operation, reason: Reason, now: datetime) -> Operation:
     """Turns to refund, for good. Each step that is not proven done is given up as it stands."""
-    turned = replace(
-        released(operation),
+    turned = released(
+        operation,
         phase=Phase.REFUND,
         reason=reason,
         held_reason=None,
@@ -76,14 +76,15 @@ def do_answered(saga: Saga, operation: Operation, answer: Answer, now: datetime,
     """The answer to the do of the present step has come, or will never come."""
     state = operation.state_of(operation.step)
     sendings = answered(state.do, answer)
-    after = with_step(operation, state.name, do=sendings)
     if isinstance(answer, StepDone):
-        return _done(saga, with_step(after, state.name, status=StepStatus.DONE, did=True, result=answer.result), now)
+        known = {"status": StepStatus.DONE, "did": True, "result": answer.result}
+        return _done(saga, with_step(operation, state.name, do=sendings, **known), now)
     if state.did:
         # An earlier call's late answer has proven it while this one was out: done once is done.
-        return _done(saga, after, now)
+        return _done(saga, with_step(operation, state.name, do=sendings), now)
     status = StepStatus.UNKNOWN if sendings.unknown else StepStatus.TODO
-    after = replace(with_step(after, state.name, status=status), last_error=_error(answer))
+    steps = changed(operation.steps, state.name, do=sendings, status=status)
+    after = replace(operation, steps=steps, last_error=_error(answer))
     wish = _turned_by_others(operation)
     if wish:
         return turn(saga, after, wish, now)
@@ -145,9 +146,13 @@ def evidence_needed(saga: Saga, operation: Operation, now: datetime) -> Operatio
     if stopped or not unknown or step.lookup is None or step.do is None:
         return turn(saga, operation, _turn_reason(operation, now), now)
     asked_at = settled_at(state.do, saga.limits_of(step.do), now)
-    asking = replace(released(operation), status=Status.ERROR, action=Action.LOOKUP, attempt=0)
-    return replace(
-        with_step(asking, state.name, status=StepStatus.UNKNOWN), next_run_at=min(asked_at, operation.deadline)
+    return released(
+        operation,
+        status=Status.ERROR,
+        action=Action.LOOKUP,
+        attempt=0,
+        next_run_at=min(asked_at, operation.deadline),
+        steps=changed(operation.steps, state.name, status=StepStatus.UNKNOWN),
     )
 
 

@@ -168,8 +168,8 @@ def _deferred(saga: Saga, operation: Operation, signal: Deferred, now: datetime)
         return turn(saga, operation, reason, now)
     attempt = operation.attempt - 1
     step = saga.steps[saga.index(operation.step)]
-    return replace(
-        released(operation),
+    return released(
+        operation,
         status=Status.ERROR if attempt or signal.error else Status.PENDING,
         action=first_call(step) if operation.phase is Phase.REFUND else operation.action,
         attempt=attempt,

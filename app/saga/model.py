@@ -3,7 +3,6 @@
 The members of each StrEnum are the words that the API, the tables and the logs use.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from app.saga.values import replace
+from app.saga.writing import writer
 
 Json = Any
 
@@ -261,10 +261,9 @@ class Transition:
         return cls(before, replace(after, revision=before.revision + 1), cause)
 
 
-# Made once: json.dumps makes one for every call that asks for anything special.
-_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_compact = writer(ensure_ascii=False)
 
 
 def compact_json(value: Json) -> str:
     """JSON with nothing in it that need not be, keys in the order given."""
-    return _COMPACT.encode(value)
+    return _compact(value)

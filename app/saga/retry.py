@@ -1,6 +1,7 @@
 """When a call is made again: pure functions of the attempt, the time and a random number that is given."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.saga.definition import Limits, RetryPolicy
 from app.saga.model import Operation, Sendings, Status
@@ -31,9 +32,9 @@ def retry_at(policy: RetryPolicy, attempt: int, now: datetime, jitter: float, as
     return max(now + wait, asked) if asked else now + wait
 
 
-def released(operation: Operation) -> Operation:
-    """The operation without its claim."""
-    return replace(operation, complete_by=None, locked_by=None)
+def released(operation: Operation, **changes: Any) -> Operation:
+    """The operation without its claim, and with fields changed."""
+    return replace(operation, complete_by=None, locked_by=None, **changes)
 
 
 def taken(operation: Operation, worker: str, now: datetime, leased_until: datetime) -> Operation:
@@ -53,7 +54,7 @@ def taken(operation: Operation, worker: str, now: datetime, leased_until: dateti
 
 def again(operation: Operation, at: datetime) -> Operation:
     """The operation after a failure, to run again at `at`, at its deadline at the latest."""
-    return replace(released(operation), status=Status.ERROR, next_run_at=min(at, operation.deadline))
+    return released(operation, status=Status.ERROR, next_run_at=min(at, operation.deadline))
 
 
 def key_expired(sendings: Sendings, limits: Limits, now: datetime) -> bool:

@@ -1,12 +1,12 @@
 """What a worker that has claimed an operation is to send, or the decision that stands without a call."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from app.saga.call import idempotency_key
 from app.saga.compensate import compensate, given_elsewhere, hold, next_undo, refund_overdue, undo_from
 from app.saga.definition import Call, LocalCall, Lookup, RefundCall, Saga, Step
-from app.saga.evidence import sent, with_step
+from app.saga.evidence import changed, sent
 from app.saga.forward import advance_to_next, evidence_needed, no_more_to_learn, stop_reason, turn
 from app.saga.model import Action, HeldReason, Operation, Phase, Sendings, StepStatus, Transition
 from app.saga.refund_facts import present_key
@@ -14,8 +14,7 @@ from app.saga.retry import key_expired, settled_at
 from app.saga.values import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(NamedTuple):
     """What a worker is to send.
 
     Args:
@@ -109,17 +108,18 @@ def _sending(saga: Saga, operation: Operation, step: Step, call: Call, now: date
     sendings: Sendings = sent(state.undo if action is Action.UNDO else state.do, now)
     if isinstance(call, LocalCall):
         # A local step that dies is rolled back by the database: nothing of it is ever out, or unknown.
-        begun = with_step(operation, step.name, **{_field(action): replace(sendings, out=False)})
+        steps = changed(operation.steps, step.name, **{_field(action): replace(sendings, out=False)})
         timeout = call.timeout
     else:
         status = StepStatus.UNKNOWN if action is Action.DO else state.status
-        begun = with_step(operation, step.name, status=status, **{_field(action): sendings})
+        steps = changed(operation.steps, step.name, status=status, **{_field(action): sendings})
         timeout = saga.limits_of(call).timeout
     if isinstance(call, RefundCall):
         key: str | None = present_key(call, operation, state)
     else:
         key = idempotency_key(operation, step.name, action)
-    return Sending(replace(begun, last_run_at=now), step.name, action, call, sendings.count, key, timeout)
+    begun = replace(operation, steps=steps, last_run_at=now)
+    return Sending(begun, step.name, action, call, sendings.count, key, timeout)
 
 
 def _field(action: Action) -> str:

@@ -7,7 +7,7 @@ free slot. Whoever cannot be made ready so is taken without, and makes itself re
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from app.agents import Request, RequestRefused, Slot
@@ -26,8 +26,7 @@ logger = logging.getLogger(__name__)
 LARGEST_EVENT = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A call that goes out as soon as it is on record. The slot is held until it is over, or dropped."""
 
     sending: Sending
@@ -59,7 +58,8 @@ def _ready(parts: Parts, operation: Operation, event: Callable[[], Json]) -> Pre
     saga = parts.sagas.known(operation.saga_hash)
     if saga is None or parts.draining.is_set():
         return None
-    plan = prepare(saga, operation, parts.clock.now())
+    now = parts.clock.now()
+    plan = prepare(saga, operation, now)
     if isinstance(plan, Transition) or isinstance(plan.call, LocalCall | RefundCall):
         return None
     document = call_document(plan.operation, plan.step, event(), undo=plan.action is Action.UNDO)
@@ -67,7 +67,7 @@ def _ready(parts: Parts, operation: Operation, event: Callable[[], Json]) -> Pre
         request = parts.agents.render(plan, document, operation.traceparent)
     except RequestRefused:
         return None
-    begun = Begun(plan.operation, start_of(parts, plan, request.recorded))
+    begun = Begun(plan.operation, start_of(parts, plan, request.recorded, now))
     slot = parts.agents.gate(request.agent).slot_now()
     return None if slot is None else Prepared(plan, request, slot, begun)
 

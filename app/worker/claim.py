@@ -6,27 +6,28 @@ import heapq
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from app.clock import Clock
 from app.db.claim import Claim, Claimed
 from app.db.store import Store
 from app.db.wakeup import Wakeup
 from app.errors import DatabaseUnavailable
+from app.ids import fresh
 from app.saga.model import Json, Operation
 from app.saga.retry import taken
 from app.worker.ahead import LARGEST_EVENT, Ahead, MakeReady, Prepared
 from app.worker.lease import Lease, Leases
+from app.worker.places import Places
 
 logger = logging.getLogger(__name__)
 
 Work = Callable[[Claimed, Lease, Prepared | None], Awaitable[Operation | None]]
 
+# A claim of so many is made as two. Fewer are one transaction sooner than two.
+WORTH_TWO = 100
+
 # How many of the operations that it has put off a process keeps in mind; polling finds the others, a little later.
 MOST_EXPECTED = 10_000
-
-# Seconds that free slots are gathered for while more is due than there is room for: some claims' time, no more.
-LONGEST_GATHERING = 0.02
 
 
 class Claimer:
@@ -62,16 +63,12 @@ class Claimer:
         self._work = work
         self._make_ready = make_ready
         self._worker = worker
-        self._concurrency = concurrency
+        self.places = Places(concurrency)
         self._lease = lease
         self._poll_interval = poll_interval
         self._first_bucket = 0
         self._stopping = False
         self._behind = True
-        self._starting = 0
-        self._wanted = 0
-        self._worth = max(1, concurrency // 4)
-        self._room = asyncio.Event()
         self._due: list[datetime] = []
         self.running: set[asyncio.Task[None]] = set()
 
@@ -79,31 +76,19 @@ class Claimer:
         """Claims until it is cancelled; what a claim that is under way then has taken is handed on first."""
         while True:
             try:
-                more = self._behind = await self._claim_to_its_end()
+                more = await self._claim_to_its_end()
             except DatabaseUnavailable as error:
                 logger.warning("claim_unavailable", extra={"error": str(error)})
                 more, self._behind = False, True  # nobody knows what has become due meanwhile
-            if more:
-                await self._until_room()
             else:
+                self._behind = self._behind if more is None else more
+            self.places.open(to_new=more is False and not self._behind)
+            if more is False:
                 await self._wakeup.wait(self._until_next())
+            else:
+                await self.places.gather()
 
-    async def _until_room(self) -> None:
-        """Where more is due than there is room for: waits until there is room worth a claim, or a moment has passed.
-
-        A claim for one costs nearly what a claim for many does; taken one by one, as slots become free, a backlog would
-        be worked off at half the speed.
-        """
-        if self._free() >= self._worth:
-            return
-        self._room.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_GATHERING):
-                await self._room.wait()
-        while self._free() <= 0 and self.running:
-            await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
-
-    async def _claim_to_its_end(self) -> bool:
+    async def _claim_to_its_end(self) -> bool | None:
         """Claims; a claim that were cancelled could have taken what would then lie under its lease, and count as failed."""
         claiming = asyncio.create_task(self.claim())
         try:
@@ -115,8 +100,8 @@ class Claimer:
                     await asyncio.wait({claiming})
             raise
 
-    async def claim(self) -> bool:
-        """Fills the free slots, bucket by bucket; whether there may be more that is due.
+    async def claim(self) -> bool | None:
+        """Fills the free places, bucket by bucket; whether there may be more that is due. None: there was no room to look.
 
         The buckets take turns in being first, so that a full one does not starve the others.
         """
@@ -126,36 +111,54 @@ class Claimer:
         for offset in range(buckets):
             most = self._most()
             if most <= 0 or self._stopping:
-                return True
-            counted_from = self._clock.monotonic()
-            now = self._clock.now()
-            bucket = (self._first_bucket + offset) % buckets
-            wanted = Claim(uuid4(), bucket, most, self._worker, now, now + self._lease)
-            claimed = await self._claim(wanted, counted_from)
-            if claimed == most:
+                return None
+            if await self._claim_of((self._first_bucket + offset) % buckets, most) == most:
                 return True
         return False
 
+    async def _claim_of(self, bucket: int, most: int) -> int:
+        """How many of a bucket were taken, each of which is at work when this returns.
+
+        Of many, the halves are claimed side by side: while one is on its way to the disk, the calls of the other are made
+        ready.
+        """
+        first = most // 2 if most >= WORTH_TWO else 0
+        parts = [part for part in (most - first, first) if part]
+        claims = [self._claim(bucket, part, claimer) for claimer, part in enumerate(parts)]
+        claimed = 0
+        for found in await asyncio.gather(*claims, return_exceptions=True):
+            if isinstance(found, BaseException):
+                raise found
+            claimed += found
+        return claimed
+
     def _most(self) -> int:
         """How many a claim may take. Where no backlog is known, half the room is left to new operations meanwhile."""
-        free = self._free()
+        free = self.places.free
         return free if self._behind else (free + 1) // 2
 
-    async def _claim(self, wanted: Claim, counted_from: float) -> int:
-        """How many were taken; each is at work when this returns."""
-        ahead = Ahead(self._make_ready)
-        self._wanted = wanted.most
+    async def _claim(self, bucket: int, most: int, claimer: int) -> int:
+        counted_from, now = self._clock.monotonic(), self._clock.now()
+        wanted = Claim(fresh(), bucket, most, self._worker, now, now + self._lease)
+        ahead, taken = Ahead(self._make_ready), 0
+        self.places.take(most)
         try:
-            claimed = await self._store.claim(wanted, ahead.begin)
-            for one in claimed:
+            for one in await self._store.claim(wanted, ahead.begin, claimer):
                 self._start(one, counted_from, ahead.take(one.operation.id))
+                taken += 1
         finally:
-            self._wanted = 0
             ahead.drop_all()
-        return len(claimed)
+            if most > taken:
+                self.places.give_back(most - taken)
+        return taken
+
+    async def ready(self) -> None:
+        """Waits, a moment at most, until a new operation may start: in a burst one place follows the other."""
+        if not (self.places.is_open or self._stopping):
+            await self.places.wait_to_enter()
 
     def start_with(self, operation: Operation, event: Json, payload: bytes) -> "Start | None":
-        """Makes the first call of a new operation ready, to be taken by the transaction that stores it.
+        """Makes the first call of a new operation ready, to be taken by the transaction that stores it. It has a place then.
 
         None where it has to be claimed: no room, a call that cannot be made ready, or older ones that wait to be claimed,
         before which it must not come.
@@ -166,26 +169,23 @@ class Claimer:
         """
         if len(payload) > LARGEST_EVENT:
             return None
-        if self._stopping or self._behind or self._free() <= 0:
+        if self._stopping or not self.places.is_open:
             return None
         counted_from, now = self._clock.monotonic(), self._clock.now()
         claimed = taken(operation, self._worker, now, now + self._lease)
         prepared = self._make_ready(claimed, lambda: event)
         if prepared is None:
             return None
-        self._starting += 1
+        self.places.take()
         return Start(self, prepared, Claimed(claimed, operation.status, payload), counted_from)
 
     def started(self, start: "Start", *, accepted: bool) -> None:
         """The transaction that was to take a new operation is over; `Start` calls this."""
-        self._starting -= 1
         if accepted:
             self._start(start.claimed, start.counted_from, start.prepared)
         else:
             start.prepared.slot.release()
-
-    def _free(self) -> int:
-        return self._concurrency - len(self.running) - self._starting - self._wanted
+            self.places.give_back()
 
     def _start(self, claimed: Claimed, counted_from: float, prepared: Prepared | None) -> None:
         lease = self._leases.hold(claimed.operation.id, claimed.operation.lease, counted_from)
@@ -195,8 +195,7 @@ class Claimer:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self.running.discard(task)
-        if self._free() >= self._worth:
-            self._room.set()
+        self.places.give_back()
 
     async def _carry_out(self, claimed: Claimed, lease: Lease, prepared: Prepared | None) -> None:
         try:
@@ -241,7 +240,6 @@ class Start:
         self.claimed = claimed
         self.counted_from = counted_from
         self.begun = prepared.begun
-        self.transition = uuid4()
 
     def landed(self, *, accepted: bool) -> None:
         """Told once: whether the operation was made by this arrival, so that the call may go out."""

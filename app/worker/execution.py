@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
-from uuid import uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
@@ -26,6 +25,7 @@ from app.db.local import LocalTransactions
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
+from app.ids import fresh
 from app.saga import Sending, advance
 from app.saga.call import call_document
 from app.saga.definition import Saga
@@ -55,8 +55,8 @@ class Parts:
     draining: asyncio.Event
 
 
-def start_of(parts: Parts, sending: Sending, request: Json) -> AttemptStart:
-    """The attempt of a call as it is put on record."""
+def start_of(parts: Parts, sending: Sending, request: Json, at: datetime) -> AttemptStart:
+    """The attempt of a call as it is put on record at `at`."""
     return AttemptStart(
         operation_id=sending.operation.id,
         lease=sending.operation.lease,
@@ -66,7 +66,7 @@ def start_of(parts: Parts, sending: Sending, request: Json) -> AttemptStart:
         key=sending.key,
         worker=parts.worker,
         request=request,
-        at=parts.clock.now(),
+        at=at,
     )
 
 
@@ -105,7 +105,7 @@ class Execution:
         """Puts the call on record, if the operation is still ours and as it was."""
         if not self.surely_held():
             return False
-        start = start_of(self.parts, sending, request)
+        start = start_of(self.parts, sending, request, self.parts.clock.now())
         return await persist(lambda: self.parts.store.begin(sending.operation, start))
 
     async def defer(self, operation: Operation, until: datetime, error: LastError | None = None) -> Operation | None:
@@ -132,28 +132,34 @@ class Execution:
 
     async def finish(self, operation: Operation, sending: Sending, exchange: Exchange) -> Operation | None:
         """Records an answer and what follows from it; where the lease was taken over, it is evidence."""
-        answer = exchange.answer
-        attempt = AttemptEnd(self._lease.number, exchange.outcome, exchange.response, self.parts.clock.now())
+        answer, now = exchange.answer, self.parts.clock.now()
+        attempt = AttemptEnd(self._lease.number, exchange.outcome, exchange.response, now)
         current: Operation | None = operation
         while current is not None:
             ours = self.is_ours(current)
             if ours and exchange.sent_at is not None:
                 current = went_out(current, sending.step, sending.action, exchange.sent_at)
             signal = answer if ours else LateAnswer(sending.step, sending.action, answer, sending.key)
-            transition = advance(self.saga, current, signal, self.parts.clock.now(), random.random())
+            transition = advance(self.saga, current, signal, now, random.random())
             if transition is None:
                 await persist(partial(self.parts.store.end_attempt, operation.id, attempt))
                 return None
-            if await self.record(transition, attempt):
+            if await self.record(transition, attempt, at=now):
                 return transition.after
-            current = await self.reload(current)
+            current, now = await self.reload(current), self.parts.clock.now()
         return None
 
-    async def record(self, transition: Transition, attempt: AttemptEnd | None = None) -> bool:
-        """Writes a decision, with the end of our call if it had one; whether it has landed."""
+    async def record(
+        self, transition: Transition, attempt: AttemptEnd | None = None, *, at: datetime | None = None
+    ) -> bool:
+        """Writes a decision, with the end of our call if it had one; whether it has landed.
+
+        Args:
+            at: when it was made; now, where that is not given.
+        """
         # One id and one time for all tries: or a try that had landed, its commit's answer lost, would look like a race
         # that was lost, and its answer would count a second time, as a late one.
-        store, actor, id_, at = self.parts.store, self.parts.worker, uuid4(), self.parts.clock.now()
+        store, actor, id_, at = self.parts.store, self.parts.worker, fresh(), at or self.parts.clock.now()
         landed = await persist(lambda: store.record(transition, actor=actor, attempt=attempt, at=at, id=id_))
         after = transition.after
         if landed and self.is_ours(transition.before):

@@ -86,8 +86,8 @@ class Runner:
             lease=settings.worker.lease,
             poll_interval=settings.worker.poll_interval,
         )
-        # Of a new operation that this process itself is told of, the first call.
-        self.start_with = self._claimer.start_with
+        # Starts the new operations that this process itself is told of.
+        self.starter = self._claimer
         self._claiming: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
 

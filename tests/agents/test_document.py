@@ -1,12 +1,15 @@
 """What is sent is made from the call's document, and what cannot be made from it is never sent."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.agents import RequestRefused
-from app.agents.document import body_of, evaluate, fill
+from app.agents.document import _Reader, body_of, compiled, evaluate, fill
 from app.errors import Rejected
 
 DOCUMENT: dict[str, Any] = {
@@ -65,6 +68,35 @@ def test_the_result_of_a_step_that_has_none_is_never_read_however_it_is_spelled(
 def test_a_body_that_cannot_be_made_is_refused_and_counts_as_rejected(expression: str) -> None:
     with pytest.raises(Rejected):
         body_of(expression, DOCUMENT)
+
+
+names = st.sampled_from(["a", "b", "results", "event", '"x y"'])
+plain = st.recursive(
+    names,
+    lambda inner: (
+        st.builds("{}.{}".format, inner, inner)
+        | st.builds("{{k: {}, a: {}}}".format, inner, inner)
+        | st.builds("{}.{{k: {}}}".format, inner, inner)
+    ),
+    max_leaves=5,
+)
+values = st.recursive(
+    st.none() | st.integers(0, 2) | st.text(max_size=2) | st.lists(st.integers(0, 2), max_size=2),
+    lambda inner: st.dictionaries(st.sampled_from(["a", "b", "results", "event", "x y", "k"]), inner, max_size=4),
+    max_leaves=12,
+)
+documents = st.dictionaries(st.sampled_from(["a", "b", "results", "event", "x y"]), values)
+
+
+@given(plain, documents)
+def test_a_plain_expression_says_what_the_library_says(expression: str, document: dict[str, Any]) -> None:
+    try:
+        told = _Reader(document.get("results")).visit(compiled(expression).parsed, document)
+    except RequestRefused as refused:
+        with pytest.raises(RequestRefused, match=re.escape(str(refused))):
+            evaluate(expression, document)
+    else:
+        assert evaluate(expression, document) == told
 
 
 def test_no_expression_sends_the_whole_document() -> None:

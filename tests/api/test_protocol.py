@@ -1,4 +1,4 @@
-"""A request whose headers do not end, and one that offers another protocol."""
+"""A request whose headers do not end, one that does not come in time, and one that offers another protocol."""
 
 import asyncio
 import json
@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import uvicorn
 
+from app.api import protocol
+from app.api.edge import Edge
 from app.api.protocol import LARGEST_HEAD, BoundedProtocol
 
 
@@ -16,16 +18,21 @@ async def nothing(scope: object, receive: object, send: object) -> None:
     """An application that is never reached."""
 
 
+WHOLE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\npaid"
+
+
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """An application that answers with the body."""
+    """An application that answers with the body, where all of it comes."""
     del scope
-    message = await receive()
-    while message["more_body"]:
-        message["body"] += (further := await receive())["body"]
-        message["more_body"] = further["more_body"]
-    length = str(len(message["body"])).encode()
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body, more = body + message["body"], message["more_body"]
+    length = str(len(body)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
-    await send({"type": "http.response.body", "body": message["body"]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @asynccontextmanager
@@ -38,8 +45,27 @@ async def serving(app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio
     server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        yield reader, writer
-        writer.close()
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+def refusal(answer: bytes, status: int) -> dict[str, Any]:
+    """The problem in an answer that is its connection's last."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"connection: close" in head
+    said: dict[str, Any] = json.loads(body)
+    assert said["status"] == status
+    assert b"x-request-id: %b\r\n" % said["request_id"].encode() in head
+    return said
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is waited for."""
+    monkeypatch.setattr(protocol, "RECEIVE_TIMEOUT", 0.05)
 
 
 async def test_headers_without_an_end_are_turned_away() -> None:
@@ -47,9 +73,7 @@ async def test_headers_without_an_end_are_turned_away() -> None:
         # Not a byte more than the server reads: what it leaves unread would make its end of the connection a reset.
         writer.write(b"GET / HTTP/1.1\r\n".ljust(LARGEST_HEAD + 1, b"x"))
         answer = await asyncio.wait_for(reader.read(), 10)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 431 ")
-    assert json.loads(body)["status"] == 431
+    assert refusal(answer, 431)["code"] == "request-header-fields-too-large"
 
 
 @pytest.mark.parametrize("body", [b"paid", b"\r\nUpgrade: h2c\r\n", b"x\r\n\r\nupgrade: y\r\n\r\n"])
@@ -62,3 +86,93 @@ async def test_a_body_is_read_whatever_protocol_is_offered_with_it(body: bytes) 
         answered = await asyncio.wait_for(reader.readexactly(len(body)), 10)
     assert head.startswith(b"HTTP/1.1 200 ")
     assert answered == body
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("before", [b"", WHOLE])
+async def test_a_head_that_does_not_come_in_time_is_turned_away(before: bytes) -> None:
+    """It may be the connection's first, or one that comes after another."""
+    async with serving(echo) as (reader, writer):
+        writer.write(before + WHOLE[:30])
+        if before:
+            assert await asyncio.wait_for(reader.readuntil(b"paid"), 10)
+        said = refusal(await asyncio.wait_for(reader.read(), 10), 408)
+    assert (said["code"], said["retryable"]) == ("request-timeout", True)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_body_that_does_not_come_in_time_is_turned_away_and_let_go() -> None:
+    """Who drips holds a place: it is given back, and the answer has the id that the log has."""
+    ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        del send
+        assert (await receive())["more_body"]
+        ended.set_result(((await receive())["type"], scope["state"]["request_id"]))
+
+    async with serving(Edge(waiting)) as (reader, writer):
+        writer.write(WHOLE[:-1])
+        said = refusal(await asyncio.wait_for(reader.read(), 10), 408)
+        assert await asyncio.wait_for(ended, 10) == ("http.disconnect", said["request_id"])
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_body_that_was_answered_before_it_came_ends_its_connection() -> None:
+    async def hasty(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(hasty) as (reader, writer):
+        writer.write(WHOLE[:-1])
+        answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("more", [WHOLE[:30], WHOLE[:-1], WHOLE])
+async def test_a_slow_answer_is_not_a_slow_sender(more: bytes) -> None:
+    """What a sender has sent ahead waits for its turn, however long that is; only then it can be late."""
+    answering, asked = asyncio.Event(), 0
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await answering.wait()
+        await echo(scope, receive, send)
+
+    async with serving(slow) as (reader, writer):
+        writer.write(WHOLE + more)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.2)  # four times what a sender has
+        answering.set()
+        assert (await asyncio.wait_for(reader.readuntil(b"paid"), 10)).startswith(b"HTTP/1.1 200 ")
+        if more == WHOLE:
+            assert (await asyncio.wait_for(reader.readuntil(b"paid"), 10)).startswith(b"HTTP/1.1 200 ")
+        else:
+            refusal(await asyncio.wait_for(reader.read(), 10), 408)
+    assert asked == (1 if more == WHOLE[:30] else 2)
+
+
+async def test_only_what_is_still_to_come_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection at rest between two requests is uvicorn's own to end; and a request in one piece needs no timer."""
+    timers: asyncio.Queue[asyncio.TimerHandle | None] = asyncio.Queue()
+    wait = BoundedProtocol._wait_for_more
+
+    def watched(self: BoundedProtocol, size: int) -> None:
+        wait(self, size)
+        timers.put_nowait(self._timer)
+
+    monkeypatch.setattr(BoundedProtocol, "_wait_for_more", watched)
+    async with serving(echo) as (reader, writer):
+        for _ in range(2):
+            writer.write(WHOLE)
+            await asyncio.wait_for(reader.readuntil(b"paid"), 10)
+        assert timers.empty()
+        writer.write(WHOLE[:-2])
+        timer = await asyncio.wait_for(timers.get(), 10)
+        writer.write(WHOLE[-2:])
+        await asyncio.wait_for(reader.readuntil(b"paid"), 10)
+    assert timer is not None
+    assert timer.cancelled()

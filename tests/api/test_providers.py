@@ -130,7 +130,7 @@ async def test_a_batch_of_which_one_item_cannot_be_written_stores_nothing(
 
     async def poisoned(arrivals: Any) -> Any:
         *rest, last = arrivals
-        return await whole([*rest, replace(last, external_id="\x00")])
+        return await whole([*rest, replace(last, delivery_id="\x00")])
 
     monkeypatch.setattr(store, "ingest_all", poisoned)
     assert (await post(desk, stage_of("adyen"), batch(desk, *ITEMS[:2]))).status_code == 500

@@ -4,18 +4,21 @@ import asyncio
 import json
 from datetime import timedelta
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import httpx
 import pytest
 
+from app.api import wire
 from app.api.admission import Room
 from app.api.edge import Edge
-from app.api.webhooks import Webhooks, takes, traceparent
+from app.api.webhooks import JSON, Webhooks, _answered, answer, takes, traceparent
+from app.db.tables import EventStatus
 from app.errors import DatabaseUnavailable
+from app.intake import Receipt
 from tests.api.desk import Desk
 from tests.road.service import until
-from tests.road.watch import watching
+from tests.road.watch import STORE, watching
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -207,7 +210,7 @@ async def test_a_sender_that_goes_away_does_not_cancel_the_commit(desk: Desk, da
         async with watch.holding() as holding:
             await holding.execute("LOCK TABLE events IN SHARE MODE")
             request = asyncio.create_task(desk.deliver(desk.payment("pay_1")))
-            await watch.until_blocked("INSERT INTO events")
+            await watch.until_blocked(STORE)
             request.cancel()
             await asyncio.wait({request})
 
@@ -231,6 +234,14 @@ async def test_a_valid_trace_is_kept(desk: Desk) -> None:
     await desk.deliver(desk.payment("pay_2"), "msg_2", headers={"traceparent": "00-zz-00-01"})
     kept = {operation.external_id: operation.traceparent for operation in await desk.claim(2)}
     assert kept == {"pay_1": TRACE, "pay_2": None}
+
+
+@pytest.mark.parametrize("status", EventStatus)
+@pytest.mark.parametrize("id_", [None, UUID(int=7)])
+def test_the_usual_answer_is_written_as_all_others(status: EventStatus, id_: UUID | None) -> None:
+    receipt = Receipt(status, UUID(int=8), id_, "paid", "why")
+    code, said = answer(receipt)
+    assert _answered(receipt) == (code, JSON, wire.dump(said), wire.pointing(said).get("Location"))
 
 
 @pytest.mark.parametrize(

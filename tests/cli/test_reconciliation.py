@@ -15,7 +15,7 @@ from rich.console import Console
 
 from app.cli.reconciliation import Watched, show
 from app.db.engine import connect
-from app.intake import operation_id
+from app.identity import operation_id
 from app.reconcile import Difference, Finding, Progress, Report
 from tests.builders import NOW
 from tests.cli.conftest import CONFIG, Makegood, Said

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
 from app.db.ingest import Arrival
 from app.db.operations import Begun
@@ -21,7 +20,6 @@ class SaidStart:
     """The start of an operation that remembers what it is told."""
 
     begun: Begun
-    transition: UUID = field(default_factory=uuid4)
     told: list[bool] = field(default_factory=list)
 
     def landed(self, *, accepted: bool) -> None:

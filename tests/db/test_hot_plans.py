@@ -8,25 +8,31 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
-from app.db import claim, ingest, journal, operations
+from app.db import claim, decisions, deliveries, ingest, journal, operations
+from app.db.decisions import Decision
 from app.db.engine import connect, create
+from app.db.journal import AttemptEnd
 from app.db.sagas import Sagas
 from app.saga.definition import hash_of
-from tests.builders import NOW, purchase_saga
+from app.saga.model import Outcome, Status, Transition
+from tests.builders import NOW, operation_for, purchase_saga
 from tests.db.plans import indexes, nodes, touched
+from tests.db.starts import begun_of, started
 from tests.postgres import TEMPLATE, Databases
 
 Result = TypeVar("Result")
 
 COUNT = 100_000
 BATCH = 50
+WAYS = 10  # how often a statement may look at each row of its batch, for all that it writes of it
 LEASE = timedelta(seconds=30)
 LATER = NOW + timedelta(days=1)
 CLAIMED_BY = UUID(hashlib.md5(b"claim", usedforsecurity=False).hexdigest())
@@ -92,9 +98,16 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 def literal(value: Any) -> str:
     """A value as EXECUTE takes it, which has no parameters of its own; its type is the prepared one's."""
-    if isinstance(value, list):
-        return literal("{" + ",".join(json.dumps(None if one is None else str(one)) for one in value) + "}")
+    if value is None:
+        return "NULL"
+    if isinstance(value, list | tuple):
+        return literal("{" + ",".join(json.dumps(None if one is None else item(one)) for one in value) + "}")
     return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def item(value: Any) -> str:
+    """A value in an array."""
+    return "\\x" + value.hex() if isinstance(value, bytes) else str(value)
 
 
 async def plan_of(url: str, statement: str, *arguments: Any) -> dict[str, Any]:
@@ -145,25 +158,36 @@ def changed(plan: dict[str, Any]) -> int:
 CLAIMED_NOW = range(1, COUNT, 500)  # 200 of them
 SOME = ids_of(range(1, COUNT, COUNT // BATCH))
 SOME_CLAIMED = ids_of(CLAIMED_NOW[:BATCH])
-# After their ids: the revision, the lease, and what the row is to be then, each field for all of them.
-SUCCEEDED = [3, 1, "purchase", "succeeded", None, None, "purchase", "do", 0, None, None, None, LATER, None, None, "[]"]
-WRITTEN_SO = [[value] * BATCH for value in (*SUCCEEDED, CLAIMED_BY, NOW, NOW, None, None, 1)]
+
+
+def succeeding(id_: UUID) -> tuple[Decision, Transition]:
+    """The decision that an operation of those that are claimed has succeeded, with the end of its call."""
+    before = replace(operation_for(now=NOW), id=id_, status=Status.PROCESSING, revision=3, lease=1, next_run_at=None)
+    done = Transition.of(before, replace(before, status=Status.SUCCEEDED, finished_at=NOW), "step_done")
+    end = AttemptEnd(1, Outcome.DONE, {"status": 200, "body": {}}, NOW)
+    return Decision(uuid4(), id_, NOW, done, "worker-1", attempt=end), done
+
+
+SUCCEEDING = decisions.columns([succeeding(id_) for id_ in SOME_CLAIMED])
+NEW = ingest.columns([started(operation_for(f"new_{number}"))[0] for number in range(BATCH)])
+CALLS = [["purchase"] * BATCH, ["do"] * BATCH, [1] * BATCH, ["key"] * BATCH, ["{}"] * BATCH, [NOW] * BATCH, "worker-1"]
 
 
 def test_a_claim_locks_its_batch_alone_whatever_has_finished_and_whatever_is_due_later(busy_url: str) -> None:
     """Trap 45: each row is locked once, in the order of the queue, by a scan that the LIMIT bounds."""
     plan = run(plan_of(busy_url, claim.DUE, 0, NOW, BATCH))
     assert changed(plan) == BATCH
-    assert indexes(plan) == {"operations_due"}
-    assert touched(plan) == BATCH
+    assert indexes(plan) == {"operations_due", "events_pkey", "external_refunds_pkey"}
+    assert touched(plan) == 2 * BATCH  # each with its event
 
 
 def test_what_a_claim_has_locked_it_takes_by_its_keys(busy_url: str) -> None:
     found = asyncio.run(due(busy_url))
-    take = [0, found, NOW + LEASE, "worker-1", CLAIMED_BY, NOW, ["[]"] * len(found), [NOW] * len(found)]
-    plan = run(plan_of(busy_url, claim.TAKE, *take))
+    begun = {id_: begun_of(replace(operation_for(), id=id_)) for id_ in found}
+    taking = claim.columns([(id_, "pending") for id_ in found], begun)
+    plan = run(plan_of(busy_url, claim.TAKE, 0, NOW + LEASE, "worker-1", CLAIMED_BY, NOW, *taking))
     assert indexes(plan) == {"operations_pkey"}
-    assert touched(plan) <= 3 * len(found)
+    assert touched(plan) <= WAYS * len(found)
 
 
 def test_a_claim_that_finds_nothing_due_reads_nothing(busy_url: str) -> None:
@@ -189,26 +213,19 @@ def test_leases_that_have_run_out_are_found_among_those_that_are_held(busy_url: 
 
 def test_what_a_lost_claim_has_taken_is_found_among_what_is_claimed(busy_url: str) -> None:
     plan = run(plan_of(busy_url, claim.CLAIMED, 0, "worker-1", CLAIMED_BY))
-    assert indexes(plan) == {"operations_claimed", "history_pkey"}
-    assert touched(plan) <= 4 * COUNT // 500
+    assert indexes(plan) == {"operations_claimed", "history_pkey", "events_pkey", "external_refunds_pkey"}
+    assert touched(plan) <= 6 * COUNT // 500
 
 
 @pytest.mark.parametrize(
     ("statement", "arguments", "index"),
     [
-        (claim.PAYLOADS, [0, ids_of(range(1, BATCH + 1), "event")], "events_pkey external_refunds_pkey"),
-        (ingest.KNOWN, [0, SOME], "operations_pkey"),
+        (deliveries.KNOWN, [0, SOME], "operations_pkey"),
         (operations.LOAD, [0, SOME[0]], "operations_pkey"),
         (operations.HEARTBEAT, [0, NOW + LEASE, SOME_CLAIMED, [1] * BATCH], "operations_pkey"),
-        (
-            operations.BEGIN,
-            [0, SOME_CLAIMED, [3] * BATCH, [1] * BATCH, ["[]"] * BATCH, [NOW] * BATCH],
-            "operations_pkey",
-        ),
-        (operations.RECORD, [0, SOME_CLAIMED, *WRITTEN_SO], "operations_pkey"),
         (journal.WRITTEN, [0, SOME, [3] * BATCH, [CLAIMED_BY] * BATCH], "history_pkey"),
     ],
-    ids=["payloads", "known", "load", "heartbeat", "begin", "record", "written"],
+    ids=["known", "load", "heartbeat", "written"],
 )
 def test_what_is_asked_by_keys_is_found_by_them(
     busy_url: str, statement: str, arguments: list[Any], index: str
@@ -218,3 +235,27 @@ def test_what_is_asked_by_keys_is_found_by_them(
     assert 1 <= changed(plan) <= BATCH
     # The batch as it is given, and each row by its key.
     assert touched(plan) <= 2 * BATCH
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments", "index"),
+    [
+        (ingest.STORE, [*NEW, "worker-1", CLAIMED_BY], ""),
+        (
+            operations.BEGIN,
+            [SOME_CLAIMED, [3] * BATCH, [1] * BATCH, ["[]"] * BATCH, [NOW] * BATCH, *CALLS],
+            "operations_pkey",
+        ),
+        (decisions.RECORD, SUCCEEDING, "operations_pkey attempts_pkey"),
+        (deliveries.COUNT_AGAIN, [ids_of(range(1, BATCH + 1), "event"), [1] * BATCH], "events_pkey"),
+    ],
+    ids=["store", "begin", "record", "count again"],
+)
+def test_what_is_written_by_one_statement_is_found_by_its_keys(
+    busy_url: str, statement: str, arguments: list[Any], index: str
+) -> None:
+    """The rows of a batch are joined with what was written of them: each with its own, never each with each."""
+    plan = run(plan_of(busy_url, statement, 0, *arguments))
+    assert indexes(plan) == {*index.split()}
+    assert changed(plan) == BATCH
+    assert touched(plan) <= WAYS * BATCH

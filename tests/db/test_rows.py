@@ -1,7 +1,7 @@
 """Rows become operations, and operations rows, with nothing lost between."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -23,7 +23,17 @@ from app.saga.model import LastError, Operation, Outcome, Phase, RefundState, Se
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 times = st.none() | st.datetimes(timezones=st.just(UTC))
-sendings = st.builds(Sendings, count=st.integers(0, 99), first_at=times, last_at=times, unknown=st.integers(0, 9))
+flags = st.booleans()
+sendings = st.builds(
+    Sendings,
+    count=st.integers(0, 99),
+    first_at=times,
+    last_at=times,
+    unknown=st.integers(0, 9),
+    out=flags,
+    refused=flags,
+    conflict=flags,
+)
 results = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -39,13 +49,40 @@ refunds = st.builds(
     failed=st.booleans(),
     elsewhere=st.booleans(),
 )
-steps = st.builds(StepState, name=st.text(), result=results, do=sendings, undo=sendings, refund=refunds)
+steps = st.builds(
+    StepState,
+    name=st.text(),
+    status=st.sampled_from(StepStatus),
+    result=results,
+    did=flags,
+    absent=flags,
+    settled=flags,
+    do=sendings,
+    undo=sendings,
+    refund=refunds,
+)
 
 
 @given(st.lists(steps, max_size=4).map(tuple))
 def test_steps_come_back_as_they_were_written(written: tuple[StepState, ...]) -> None:
     assert steps_of(steps_json(written)) == written
     assert steps_of(json.loads(steps_json(written))) == written
+
+
+def test_new_operations_of_a_saga_share_what_is_known_of_their_steps() -> None:
+    new = steps_json([StepState("payment", StepStatus.DONE, did=True), StepState('a":{"b')])
+    assert steps_of(new) == steps_of(json.loads(new))
+    plain = steps_json([StepState("payment", StepStatus.DONE, did=True), StepState("hotel")])
+    assert steps_of(plain) is steps_of(plain)
+    answered = steps_json([StepState("hotel", StepStatus.DONE, did=True, result=[])])
+    assert steps_of(answered)[0].result is not steps_of(answered)[0].result
+
+
+def test_all_that_is_known_of_sendings_is_written() -> None:
+    known = Sendings(1, NOON, NOON + timedelta(seconds=1), 2, out=True, refused=True, conflict=True)
+    assert all(getattr(known, field.name) != field.default for field in fields(Sendings))
+    (step,) = steps_of(steps_json([StepState("hotel", do=known, undo=known)]))
+    assert (step.do, step.undo) == (known, known)
 
 
 def test_integers_of_an_agents_answer_stay_exact_at_any_size() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from app.db import store as stores
 from app.db.claim import Claim
+from app.db.deliveries import Stored
 from app.db.engine import create
-from app.db.ingest import Stored
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus
@@ -78,12 +78,13 @@ async def test_its_lease_runs_out_like_any_other(store: Store, clock: FixedClock
     assert (await store.expired(0, 10)).operations == [start.begun.operation]
 
 
-async def test_the_history_says_which_transition_made_the_row(store: Store, database: Any) -> None:
+async def test_creation_and_claim_are_one_transition_of_the_history(store: Store, database: Any) -> None:
     arrival, start = started(operation_for())
     await store.ingest(arrival)
     history = await database.fetch("SELECT transition FROM history ORDER BY revision")
-    assert [row["transition"] for row in history] == [arrival.transition, start.transition]
-    assert await database.fetchval("SELECT transition FROM operations") == start.transition
+    by_operation = await database.fetchval("SELECT transition FROM operations")
+    assert [row["transition"] for row in history] == [by_operation, by_operation]
+    assert start.told == [True]
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import pytest
 
 from app.errors import DatabaseUnavailable
-from app.intake import operation_id
+from app.identity import operation_id
 from app.saga.model import Operation
 from tests.db.starts import SaidStart, begun_of
 from tests.intake.door import BROKEN, SHOP, Door, payment
@@ -149,7 +149,10 @@ class Starts:
         self.made: list[SaidStart] = []
         self.willing = True
 
-    def __call__(self, operation: Operation, event: Any, payload: bytes) -> SaidStart | None:
+    async def ready(self) -> None:
+        """There is always a place."""
+
+    def start_with(self, operation: Operation, event: Any, payload: bytes) -> SaidStart | None:
         self.asked.append((operation.external_id, event, payload))
         if not self.willing:
             return None
@@ -161,7 +164,7 @@ class Starts:
 def starts(door: Door) -> Starts:
     """The door is that of a process which works."""
     starts = Starts()
-    door.intake._start_with = starts
+    door.intake._starter = starts
     return starts
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from app.db.rows import bucket_of
 from app.errors import InvalidRequest, NotAllowed, NotFound
-from app.intake import Receipt, operation_id
+from app.identity import operation_id
+from app.intake import Receipt
 from tests.intake.door import BROKEN, FIELDS, SHOP, Door, payment
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app import providers
 from app.errors import ConfigurationError, MalformedBody, SignatureInvalid
-from app.intake import operation_id
+from app.identity import operation_id
 from app.providers import Signed
 from app.providers.currencies import EXPONENTS
 from app.providers.reading import Ignored, Payment, Unreadable

@@ -17,7 +17,8 @@ from app.db.engine import AsyncEngine, connect, create
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
-from app.intake import Intake, Receipt, operation_id
+from app.identity import operation_id
+from app.intake import Intake, Receipt
 from app.providers.refunds import RefundStatus
 from app.reconcile import Reconciler, Report
 from app.settings import Agent, Source

@@ -24,7 +24,7 @@ async def knows_that_nothing_waits(world: World) -> bool:
     """Whether the first claim has come back."""
     runner = world.services[-1].runner
     assert runner is not None
-    return not runner._claimer._behind
+    return runner._claimer.places.is_open
 
 
 async def at_rest(world: World) -> bool:
@@ -33,5 +33,5 @@ async def at_rest(world: World) -> bool:
     assert runner is not None
     gates = runner._parts.agents._gates
     settings = world.services[-1].context.settings
-    places = runner._claimer._free() == settings.worker.concurrency
+    places = runner._claimer.places.free == settings.worker.concurrency
     return places and all(gate._free == settings.agents[name].max_concurrency for name, gate in gates.items())

@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
 from enum import Enum, auto
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 COMMIT = b"COMMIT"
+# Where a statement that is a transaction by itself is prepared: the name that it is carried out by.
+PREPARED = re.compile(rb"(__asyncpg_\w+)\x00\s*/\* (?:store|begin|record|count again) \*/")
+IN_TRANSACTION = b"Z\x00\x00\x00\x05T"  # ends what a server says that is in the middle of one
 
 
 class Fate(Enum):
@@ -24,6 +29,9 @@ class Line:
         self._open: set[asyncio.StreamWriter] = set()
         self._cut = False
         self._fates: dict[int, Fate] = {}
+        self._alone: dict[int, set[bytes]] = defaultdict(set)
+        self._in_transaction: set[int] = set()
+        self._committing: set[int] = set()
         self.refused = 0
         self._commits_heard = asyncio.Event()
         self._commits_heard.set()
@@ -57,25 +65,47 @@ class Line:
         self._open |= {writer, to_server}
         try:
             await asyncio.gather(
-                self._forward(reader, to_server, port, Fate.NEVER_ARRIVES),
-                # The server's answer to a commit has that word in it as well.
-                self._forward(from_server, writer, port, Fate.ANSWER_IS_LOST),
+                self._forward(reader, to_server, port, self._asked, Fate.NEVER_ARRIVES),
+                self._forward(from_server, writer, port, self._answered, Fate.ANSWER_IS_LOST),
             )
         finally:
             self._open -= {writer, to_server}
 
     async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, breaks: Fate
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        port: int,
+        is_commit: Callable[[int, bytes], bool],
+        breaks: Fate,
     ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                if COMMIT in data and self._fates.get(port) is breaks:
+                commit = is_commit(port, data)
+                if commit and self._fates.get(port) is breaks:
                     break
-                if COMMIT in data and breaks is Fate.ANSWER_IS_LOST:
+                if commit and breaks is Fate.ANSWER_IS_LOST:
                     await self._commits_heard.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+    def _asked(self, port: int, data: bytes) -> bool:
+        """Whether what a client says commits: the word itself, or a statement that is a transaction by itself."""
+        prepared = PREPARED.findall(data)
+        self._alone[port].update(prepared)
+        alone = not prepared and any(name + b"\x00" in data for name in self._alone[port])
+        if COMMIT in data or (alone and port not in self._in_transaction):
+            self._committing.add(port)
+            return True
+        return False
+
+    def _answered(self, port: int, data: bytes) -> bool:
+        """Whether what a server says is the answer to a commit."""
+        (self._in_transaction.add if data.endswith(IN_TRANSACTION) else self._in_transaction.discard)(port)
+        commit = port in self._committing
+        self._committing.discard(port)
+        return commit
 
 
 @contextlib.asynccontextmanager

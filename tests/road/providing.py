@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from app.intake import operation_id
+from app.identity import operation_id
 from app.providers import provider
 from app.providers.refunds import RefundStatus
 from app.sandbox import Supplier, listening

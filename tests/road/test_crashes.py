@@ -15,7 +15,7 @@ import pytest
 
 from app.db.embedded.client import url as embedded_url
 from app.db.embedded.client import wait_until_stopped
-from app.intake import operation_id
+from app.identity import operation_id
 from app.saga.model import Action
 from app.sandbox.ledger import Deed, Entry
 from app.sandbox.manners import Ware
@@ -23,7 +23,7 @@ from app.wiring import Role
 from tests.db.embedded.holding import place_of, postmaster
 from tests.postgres import scratch
 from tests.road.service import Client, Process, arrived, client_of
-from tests.road.watch import BEGIN, RECORD, Watch, watching
+from tests.road.watch import BEGIN, RECORD, STORE, Watch, watching
 from tests.road.world import BOOKING, World
 
 CONFIG: dict[str, Any] = {"saga": "booking", "sagas": BOOKING, "lease": "1s", "timeout": "20s"}
@@ -71,6 +71,8 @@ async def killed_at(world: World, watch: Watch, service: Client, worker: Process
         answered.released.set()
         await watch.until_blocked(RECORD)
         await worker.kill()
+        for words in (BEGIN, RECORD):
+            await watch.end_blocked(words)
     out.released.set()
     return [ids[before], ids[during], ids[after]]
 
@@ -135,7 +137,7 @@ async def test_all_that_was_acknowledged_is_there_after_the_whole_service_and_it
         watch = await looking.enter_async_context(watching(embedded_url(place_of(data))))
         holding = await looking.enter_async_context(watch.holding())
         await holding.execute("LOCK TABLE events")
-        await watch.until_blocked("INSERT INTO events")  # some are not on disk, and must not be acknowledged
+        await watch.until_blocked(STORE)  # some are not on disk, and must not be acknowledged
         os.kill(postmaster(place_of(data)), signal.SIGKILL)
         await killed.kill()
     for task in telling:

@@ -4,7 +4,7 @@ import random
 import signal
 from typing import Any
 
-from app.intake import operation_id
+from app.identity import operation_id
 from app.sandbox.desk import Hold
 from app.wiring import Role
 from tests.fakes.server import Fault, Kind
@@ -28,6 +28,7 @@ async def test_a_worker_killed_between_the_list_and_the_wish_leaves_nothing_in_d
                 id_ = await shop.hear_of(payment)
                 await watch.until_blocked(BEGIN)
                 await worker.kill()
+                await watch.end_blocked(BEGIN)
         assert wishes(refund_world.stripe) == []
         async with refund_world.working(**CONFIG):
             assert (await shop.settled(id_))["status"] == "refunded"
@@ -49,6 +50,7 @@ async def test_a_worker_killed_before_the_record_of_a_refund_makes_no_second_one
                 hold.released.set()
                 await watch.until_blocked(RECORD)
                 await worker.kill()
+                await watch.end_blocked(RECORD)
         assert await watch.ask("SELECT count(*) FROM refund_claims") == 1, "its turn goes on"
         async with refund_world.working(**CONFIG):
             assert (await shop.settled(id_))["status"] == "refunded"

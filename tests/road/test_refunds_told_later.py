@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.intake import operation_id
+from app.identity import operation_id
 from app.providers.refunds import RefundStatus
 from app.sandbox.desk import Hold
 from tests.fakes.adyen import AdyenFake

@@ -6,17 +6,15 @@ import signal
 import pytest
 
 from app.db import store as stores
-from app.intake import operation_id
+from app.identity import operation_id
 from app.saga.model import Action
 from app.sandbox.manners import Ware
 from app.wiring import Role
 from tests.road.at_once import CONFIG, at_rest, serving
 from tests.road.line import Line
 from tests.road.service import Client, arrived, client_of, until
-from tests.road.watch import Watch
+from tests.road.watch import STORE, Watch
 from tests.road.world import World, bought
-
-STORING = "INSERT INTO events"
 
 
 async def test_who_was_told_503_finds_it_stored_and_it_is_called_when_its_lease_is_over(
@@ -30,7 +28,7 @@ async def test_who_was_told_503_finds_it_stored_and_it_is_called_when_its_lease_
         async with watch.holding() as holding:
             await holding.execute("LOCK TABLE events IN SHARE MODE")
             sending = asyncio.create_task(world.psp.send(event))
-            await watch.until_blocked(STORING)
+            await watch.until_blocked(STORE)
             refused = await sending
             assert refused is not None
             assert refused.status_code == 503
@@ -116,7 +114,7 @@ async def test_sigterm_while_what_was_told_is_being_stored_answers_it_calls_and_
                 await holding.execute("LOCK TABLE events IN SHARE MODE")
                 event = world.psp.event(world.psp.capture("order-1", 1999), url=f"{ending.url}/webhooks/shop")
                 telling = asyncio.create_task(world.psp.send(event))
-                await watch.until_blocked(STORING)
+                await watch.until_blocked(STORE)
                 ending.send(signal.SIGTERM)
                 await until(lambda: refuses(ending.url))
             answer = await telling

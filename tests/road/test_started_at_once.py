@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.db import schema
-from app.intake import operation_id
+from app.identity import operation_id
 from app.providers import provider
 from app.saga.model import Action
 from app.sandbox.ledger import Deed

@@ -10,13 +10,13 @@ from uuid import uuid4
 from app.clock import DatabaseClock
 from app.db.claim import Claim
 from app.db.store import Store
-from app.intake import operation_id
+from app.identity import operation_id
 from app.saga.model import Action
 from app.sandbox.desk import Hold
 from app.sandbox.manners import WELL, Turn, Ware
 from app.wiring import Role
 from tests.road.service import Client, arrived, until
-from tests.road.watch import BEGIN, Watch
+from tests.road.watch import CLAIM, Watch
 from tests.road.world import World, bought, saga_toml
 
 CONFIG: dict[str, Any] = {"lease": "1s", "timeout": "20s"}
@@ -83,15 +83,16 @@ async def test_a_worker_that_stood_still_in_the_middle_of_a_write_does_not_stop_
 ) -> None:
     """Trap 47: a transaction that stays open holds its rows; whoever writes them next, and all behind him, would wait.
 
-    The worker stands still between its statement and its commit, as one does whose machine is frozen or cut off.
+    The worker stands still between the statement of its claim and its commit, as one does whose machine is frozen or cut off.
     """
     async with world.serving(Role.API, **CONFIG) as service:
         async with world.process(Role.WORKER, **CONFIG) as frozen:
+            await service.settled(await service.pay("order-0"))  # from here on it knows the saga when it claims
             payment = world.psp.capture("order-1", 1999)
             operation = str(operation_id("shop", payment.id))
             async with watch.before_the_call(operation, 1):
                 await world.psp.send(world.psp.event(payment))
-                await watch.until_blocked(BEGIN)
+                await watch.until_blocked(CLAIM)
                 frozen.send(signal.SIGSTOP)
             async with world.working(**CONFIG):
                 ended = await asyncio.gather(service.settled(operation), service.settled(await service.pay("order-2")))

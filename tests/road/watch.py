@@ -9,11 +9,15 @@ import asyncpg
 
 from tests.road.service import until
 
-BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ $1"
-# Words of the statements that the two halves of the atomic phase, and a claim, are written with.
-BEGIN = "INSERT INTO attempts"
-RECORD = "SET phase = t.phase"
-CLAIM = "INSERT INTO history"
+# Other tests have their databases on the same server.
+_WHERE_BLOCKED = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ $1"
+BLOCKED = f"SELECT count(*) {_WHERE_BLOCKED}"
+END_BLOCKED = f"SELECT count(pg_terminate_backend(pid)) {_WHERE_BLOCKED}"
+# The names of the statements that payments, claims, and the two halves of the atomic phase are written with.
+STORE = "/\\* store \\*/"
+CLAIM = "/\\* take \\*/"
+BEGIN = "/\\* (store|take|begin) \\*/"
+RECORD = "/\\* record \\*/"
 
 # Breaks every other connection to the database.
 TERMINATE = """
@@ -46,6 +50,13 @@ class Watch:
             return found >= sessions
 
         await until(blocked)
+
+    async def end_blocked(self, words: str) -> None:
+        """Ends the sessions that wait for a lock in a statement with these words: as if it had never arrived.
+
+        A server carries out to its end what it was sent, also where who has sent it is dead.
+        """
+        assert await self.ask(END_BLOCKED, words) >= 1
 
     @contextlib.asynccontextmanager
     async def before_the_call(self, operation_id: str, lease: int) -> AsyncIterator[None]:

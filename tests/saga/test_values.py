@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.saga.model import Status
-from app.saga.values import replace
+from app.saga.model import Operation, Status
+from app.saga.values import replace, value_of
 from tests.builders import operation_for
 
 
@@ -41,3 +41,12 @@ def test_a_copy_knows_nothing_of_what_its_original_is_changed_to() -> None:
     object.__setattr__(operation, "attempt", 7)
     assert changed.attempt == 3
     assert hash(replace(changed)) == hash(changed)
+
+
+def test_a_value_of_all_its_fields_is_what_its_init_makes() -> None:
+    operation = operation_for("pay_1")
+    fields = dict(vars(operation))
+    made = value_of(Operation, fields)
+    assert made == operation
+    fields["attempt"] = 3
+    assert made.attempt == operation.attempt

@@ -57,13 +57,15 @@ class SaidStore:
     meanwhile: Callable[[], Awaitable[None]] = nothing
     buckets: int = 1
     claims: list[Claim] = field(default_factory=list)
+    claimers: list[int] = field(default_factory=list)
     beats: list[datetime] = field(default_factory=list)
     begun: list[AttemptStart] = field(default_factory=list)
     ends: list[AttemptEnd] = field(default_factory=list)
 
-    async def claim(self, wanted: Claim, begin_with: BeginWith) -> list[Claimed]:
+    async def claim(self, wanted: Claim, begin_with: BeginWith, claimer: int = 0) -> list[Claimed]:
         """The next of what is due, with the calls that are ready."""
         self.claims.append(wanted)
+        self.claimers.append(claimer)
         await self.meanwhile()
         found = self.due.pop(0) if self.due else []
         if isinstance(found, Exception):

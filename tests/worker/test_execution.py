@@ -215,7 +215,7 @@ async def test_what_was_taken_over_during_the_call_that_was_ready_is_left_alone(
     assert isinstance(sending, Sending)
     agents = Answering(UNKNOWN)
     execution = execution_of(Execution, store, agents, clock, one)
-    begun = Begun(sending.operation, start_of(execution.parts, sending, {}))
+    begun = Begun(sending.operation, start_of(execution.parts, sending, {}, execution.parts.clock.now()))
     assert await store.begin(begun.operation, begun.start)
 
     async def taken_over() -> None:

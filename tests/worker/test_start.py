@@ -50,7 +50,7 @@ async def test_an_operation_that_was_accepted_is_worked_on_under_the_lease_that_
         assert held.until == 1000.0 + LEASE.total_seconds()  # counted from before it was stored
         shift.may_end.set()
         await settle()
-    assert (shift.worked, slots.held, shift.claimer._free()) == (["pay_1"], 0, 4)
+    assert (shift.worked, slots.held, shift.claimer.places.free) == (["pay_1"], 0, 4)
     assert not shift.leases._held
 
 
@@ -61,10 +61,10 @@ async def test_one_that_was_not_accepted_gives_its_place_and_its_slot_back() -> 
         await idle(shift)
         made = [started(shift, f"pay_{number}") for number in range(4)]
         assert start(shift, "pay_5") is None
-        assert (slots.held, shift.claimer._free()) == (4, 0)
+        assert (slots.held, shift.claimer.places.free) == (4, 0)
         for one in made:
             one.landed(accepted=False)
-        assert (slots.held, shift.claimer._free(), shift.worked) == (0, 4, [])
+        assert (slots.held, shift.claimer.places.free, shift.worked) == (0, 4, [])
         assert start(shift, "pay_5") is not None
 
 
@@ -122,7 +122,7 @@ async def test_no_more_are_under_way_than_there_are_places_though_a_claim_is_out
         assert shift.store.claims[1].most == 2
         shift.may_end.set()
         await settle()
-    assert (slots.held, shift.claimer._free()) == (0, 4)
+    assert (slots.held, shift.claimer.places.free) == (0, 4)
 
 
 @pytest.mark.parametrize(("places", "claimed_for"), [(1, 1), (2, 1), (3, 2), (4, 2)])
@@ -133,7 +133,7 @@ async def test_half_of_the_places_are_the_claims_where_nothing_is_known_to_wait(
         assert shift.store.claims[-1].most == places  # the first one does not know
         assert not await shift.claimer.claim()
         assert shift.store.claims[-1].most == claimed_for
-        assert shift.claimer._free() == places
+        assert shift.claimer.places.free == places
 
 
 async def test_with_one_place_it_is_the_claims_or_the_new_operations() -> None:
@@ -156,7 +156,7 @@ async def test_with_one_place_it_is_the_claims_or_the_new_operations() -> None:
         await idle(shift)
         assert [one is None for one in came] == [True] * len(came)
         assert came
-    assert (slots.held, shift.claimer._free(), shift.worked) == (0, 1, ["pay_1"])
+    assert (slots.held, shift.claimer.places.free, shift.worked) == (0, 1, ["pay_1"])
 
 
 async def test_a_call_that_is_not_ready_a_large_event_and_the_end_leave_no_trace() -> None:
@@ -173,7 +173,7 @@ async def test_a_call_that_is_not_ready_a_large_event_and_the_end_leave_no_trace
         at_most = start(shift, "pay_3", payload=b"x" * LARGEST_EVENT)
         assert at_most is not None
         at_most.landed(accepted=False)
-        assert (slots.held, shift.claimer._free()) == (0, 4)
+        assert (slots.held, shift.claimer.places.free) == (0, 4)
     shift.claimer._stopping = True
     assert start(shift, "pay_4") is None
 
@@ -197,17 +197,17 @@ async def test_work_that_breaks_gives_its_place_and_its_lease_back() -> None:
         await idle(shift)
         started(shift).landed(accepted=True)
         await settle()
-    assert (slots.held, shift.claimer._free(), shift.leases._held) == (0, 4, set())
+    assert (slots.held, shift.claimer.places.free, shift.leases._held) == (0, 4, set())
 
 
 async def test_what_a_claim_made_ready_and_did_not_take_is_given_up() -> None:
     """Another worker took it before the claim was sent again; or the claim has failed for good."""
 
     class Fickle(SaidStore):
-        async def claim(self, wanted: Any, begin_with: Any) -> list[Claimed]:
+        async def claim(self, wanted: Any, begin_with: Any, claimer: int = 0) -> list[Claimed]:
             for one in [claimed("pay_1"), claimed("pay_2")]:
                 begin_with(one)
-            found = await super().claim(wanted, lambda _: None)
+            found = await super().claim(wanted, lambda _: None, claimer)
             return found
 
     slots = Slots()
@@ -219,7 +219,7 @@ async def test_what_a_claim_made_ready_and_did_not_take_is_given_up() -> None:
         shift.wakeup.poke()
         await idle(shift)
         assert slots.held == 0
-        assert shift.claimer._free() == 4
+        assert shift.claimer.places.free == 4
 
 
 async def test_a_claim_hands_each_call_to_its_own_operation() -> None:
