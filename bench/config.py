@@ -14,6 +14,10 @@ HTTP_STEP = """do = { agent = "supplier", method = "POST", path = "/purchases", 
 undo = { agent = "supplier", method = "POST", path = "/purchases/{operation_id}/cancel" }"""
 LOCAL_STEP = 'do = { local = "bench.programs.steps:purchase" }'
 
+PLACES = 64  # operations at work in a process, and calls under way to an agent: the service's defaults
+# What `docs/performance.md` advises for working off what has piled up.
+PLACES_FOR_BACKLOG = 256
+
 TEMPLATE = """\
 [database]
 url = {url}
@@ -29,8 +33,12 @@ secrets = [{secret}]
 saga = "purchase"
 tolerance = "1h"
 
+[worker]
+concurrency = {places}
+
 [agents.supplier]
 base_url = "http://127.0.0.1:{supplier}"
+max_concurrency = {places}
 
 [[sagas.purchase.steps]]
 name = "payment"
@@ -42,12 +50,13 @@ name = "purchase"
 """
 
 
-def write(path: Path, *, url: str, supplier: int, local: bool = False, further: str = "") -> Path:
+def write(path: Path, *, url: str, supplier: int, local: bool = False, places: int = PLACES, further: str = "") -> Path:
     """Writes a configuration for its owner's eyes alone, as it holds the database's password; returns the path.
 
     Args:
         supplier: its port.
         local: whether the purchase is a step in Python.
+        places: operations at work at once.
         further: tables that are none of the above.
     """
     text = TEMPLATE.format(
@@ -56,6 +65,7 @@ def write(path: Path, *, url: str, supplier: int, local: bool = False, further: 
         secret=json.dumps(SECRET),
         supplier=supplier,
         step=LOCAL_STEP if local else HTTP_STEP,
+        places=places,
     )
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)

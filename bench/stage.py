@@ -142,10 +142,12 @@ class Stage:
         async with self.program("supplier", "--port", str(port)):
             yield port
 
-    def config(self, database: str, supplier: int, *, local: bool = False, further: str = "") -> Path:
+    def config(
+        self, database: str, supplier: int, *, local: bool = False, places: int = config.PLACES, further: str = ""
+    ) -> Path:
         """A configuration file."""
-        path = self.folder / f"{database}.toml"
-        return config.write(path, url=self.postgres.url(database), supplier=supplier, local=local, further=further)
+        path, url = self.folder / f"{database}.toml", self.postgres.url(database)
+        return config.write(path, url=url, supplier=supplier, local=local, places=places, further=further)
 
     @asynccontextmanager
     async def serving(

@@ -9,6 +9,7 @@ from functools import partial
 
 from app.db.embedded import binaries
 from bench import checks, machine, peer
+from bench.config import PLACES_FOR_BACKLOG
 from bench.results import Metric, Target
 from bench.stage import Stage, free_port
 from bench.workload import OURS, Side, Workload
@@ -43,7 +44,8 @@ async def makegood(stage: Stage, *, local: bool) -> Mapping[str, float]:
 async def work_off(stage: Stage, database: str, tag: str, *, local: bool = False) -> tuple[float, float]:
     """Lets one worker work off what is due: operations a second from its first claim to its last commit, and its peak MB."""
     count = stage.options.operations
-    arguments = ["--config", str(stage.config(database, 1, local=local)), "--port", str(free_port())]
+    settings = stage.config(database, 1, local=local, places=PLACES_FOR_BACKLOG)
+    arguments = ["--config", str(settings), "--port", str(free_port())]
     connection = await stage.postgres.connect(database)
     await stage.postgres.checkpoint()
     async with stage.program("engine", *arguments) as child, stage.measured(f"engine {tag}"):
