@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench import checks, peer
+from bench.config import PLACES
 from bench.postgres import Connection
 from bench.stage import Running, Stage
 
@@ -35,11 +36,11 @@ class Contestant:
         return {row["external_id"]: row["at"] for row in rows}
 
 
-def ours(stage: Stage, name: str, roles: Sequence[str]) -> Contestant:
-    """Makegood, a process for each role."""
+def ours(stage: Stage, name: str, roles: Sequence[str], places: int = PLACES) -> Contestant:
+    """Makegood, a process for each role, each with so many places."""
 
     def serve(database: str, supplier: int) -> AbstractAsyncContextManager[Running]:
-        return stage.serving(database, supplier=supplier, roles=roles)
+        return stage.serving(database, supplier=supplier, roles=roles, places=places)
 
     return Contestant(name, stage.empty, serve, lambda _: checks.ours_left, checks.EACH_OURS, checks.succeeded)
 

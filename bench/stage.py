@@ -15,6 +15,7 @@ from pathlib import Path
 from app.db import schema
 from bench import checks, config, machine
 from bench.children import Child, Children
+from bench.config import PLACES
 from bench.postgres import Postgres
 
 LOAD_LIMIT = 900.0  # seconds for one load; the slowest peer needs a minute
@@ -143,7 +144,7 @@ class Stage:
             yield port
 
     def config(
-        self, database: str, supplier: int, *, local: bool = False, places: int = config.PLACES, further: str = ""
+        self, database: str, supplier: int, *, local: bool = False, places: int = PLACES, further: str = ""
     ) -> Path:
         """A configuration file."""
         path, url = self.folder / f"{database}.toml", self.postgres.url(database)
@@ -157,10 +158,11 @@ class Stage:
         supplier: int,
         roles: Sequence[str] = ("all",),
         local: bool = False,
+        places: int = PLACES,
         further: str = "",
     ) -> AsyncIterator[Running]:
         """The service, a process for each role; all are ended before this returns, and their connections with them."""
-        file = self.config(database, supplier, local=local, further=further)
+        file = self.config(database, supplier, local=local, places=places, further=further)
         running = Running([], [])
         try:
             for number, role in enumerate(roles):

@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from bench import checks, machine, peer
+from bench.config import PLACES, PLACES_FOR_BACKLOG
 from bench.contestant import Contestant, others, ours
 from bench.results import Metric, Target
 from bench.stage import Options, Stage, supplied, tag
 from bench.workload import OURS, Side, Workload
 
-# Processes of ours, beside the one that does all.
-ARRANGEMENTS = {
-    OURS: ("all",),
-    f"{OURS}, api + worker": ("api", "worker"),
-    f"{OURS}, all + worker": ("all", "worker"),
-    f"{OURS}, all + all": ("all", "all"),
+# Processes of ours, beside the one that does all, and the places of each.
+ARRANGEMENTS: Mapping[str, tuple[Sequence[str], int]] = {
+    OURS: (("all",), PLACES),
+    f"{OURS}, api + worker": (("api", "worker"), PLACES),
+    f"{OURS}, api + worker, more places": (("api", "worker"), PLACES_FOR_BACKLOG),
+    f"{OURS}, all + worker": (("all", "worker"), PLACES),
+    f"{OURS}, all + all": (("all", "all"), PLACES),
 }
 
 DONE, ACKNOWLEDGED, DUPLICATES, PEAK = "done/s", "acknowledged/s", "duplicates/s", "peak MB"
@@ -89,7 +91,7 @@ async def first_time(
 async def sides(stage: Stage) -> Sequence[Side]:
     """Ours in each arrangement, and the peers that are here, alone and with a second process."""
     here = await peer.set_up(stage)
-    contestants = [ours(stage, name, roles) for name, roles in ARRANGEMENTS.items()]
+    contestants = [ours(stage, name, *arrangement) for name, arrangement in ARRANGEMENTS.items()]
     contestants += others(stage, here)
     contestants += others(stage, [name for name in here if name != peer.BARE], workers=2)
     return [Side(contestant.name, partial(run, stage, contestant)) for contestant in contestants]
