@@ -4,8 +4,9 @@ An event's id is made from what it says, so a redelivery is the same row, and is
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from uuid import UUID
 
 import asyncpg
@@ -67,28 +68,26 @@ def first_of(arrivals: Sequence[Arrival]) -> dict[UUID, Arrival]:
 
 
 async def store_new(
-    bucket: int, transition: UUID, arrivals: Sequence[Arrival], connection: asyncpg.Connection, resent: bool
-) -> set[UUID]:
-    """Stores, of a batch of one bucket, what payments make that are not known; returns the ids of what was made."""
-    first = first_of(arrivals)
-    return await ingest.store(connection, bucket, transition, list(first.values()), resent=resent) if first else set()
-
-
-async def store_others(
-    connection: asyncpg.Connection, bucket: int, arrivals: Sequence[Arrival], made: Collection[UUID]
-) -> list[Stored]:
-    """Stores the events of a batch of one bucket that have made no operation.
+    connection: asyncpg.Connection, bucket: int, transition: UUID, arrivals: Sequence[Arrival], *, resent: bool
+) -> None:
+    """Stores, of a batch of one bucket, what payments make that are not known; each arrival then knows whether it has.
 
     Args:
-        made: the operations that this batch has made.
-
-    Returns:
-        What each arrival was found to be, in order.
+        transition, resent: as `ingest.store` takes them.
     """
     first = first_of(arrivals)
-    known = await _known(connection, bucket, sorted(first.keys() - made))
-    found = [_found(arrival, first, made, known) for arrival in arrivals]
-    others = [(arrival, stored) for arrival, stored in zip(arrivals, found, strict=True) if stored is not ACCEPTED]
+    made = await ingest.store(connection, bucket, transition, list(first.values()), resent=resent) if first else set()
+    for arrival in arrivals:
+        operation = arrival.operation
+        arrival.made = operation is not None and operation.id in made and first[operation.id] is arrival
+
+
+async def store_others(connection: asyncpg.Connection, bucket: int, arrivals: Sequence[Arrival]) -> list[Stored]:
+    """Stores the events of a batch of one bucket that have made no operation; what each arrival was found to be, in order."""
+    asked = {one.operation.id for one in arrivals if one.operation is not None and not one.made}
+    known = await _known(connection, bucket, sorted(asked, key=attrgetter("int")))
+    found = [_found(arrival, known) for arrival in arrivals]
+    others = [(arrival, stored) for arrival, stored in zip(arrivals, found, strict=True) if not arrival.made]
     if others:
         await _add_events(connection, bucket, others)
     told = [refund for arrival in arrivals for refund in arrival.refunds]
@@ -106,8 +105,8 @@ async def store_again(
     """
     if await connection.fetchval(TAKE_OUT, old_bucket, arrival.id) is None and not resent:
         return None
-    made = await store_new(arrival.bucket, transition, [arrival], connection, resent)
-    [stored] = await store_others(connection, arrival.bucket, [arrival], made)
+    await store_new(connection, arrival.bucket, transition, [arrival], resent=resent)
+    [stored] = await store_others(connection, arrival.bucket, [arrival])
     await connection.execute(KEEP_COUNT, arrival.bucket, arrival.id, arrival.deliveries, arrival.received_at)
     return stored
 
@@ -130,22 +129,14 @@ async def _known(connection: asyncpg.Connection, bucket: int, ids: Sequence[UUID
     return {row["id"]: (row["order_id"], row["amount"], row["currency"]) for row in rows}
 
 
-def _found(
-    arrival: Arrival,
-    first_of: Mapping[UUID, Arrival],
-    made: Collection[UUID],
-    known: Mapping[UUID, tuple[str, int, str]],
-) -> Stored:
+def _found(arrival: Arrival, known: Mapping[UUID, tuple[str, int, str]]) -> Stored:
     operation = arrival.operation
     if operation is None:
         return Stored(arrival.status, arrival.detail)
-    first = first_of[operation.id]
-    if operation.id in made and first is arrival:
+    if arrival.made:
         return ACCEPTED
-    stored = known.get(operation.id) or _said(first.operation or operation)
-    if stored == _said(operation):
-        return DUPLICATE
-    return Stored(EventStatus.CONFLICT, _difference(stored, _said(operation)))
+    stored, said = known[operation.id], _said(operation)
+    return DUPLICATE if stored == said else Stored(EventStatus.CONFLICT, _difference(stored, said))
 
 
 def _said(operation: Operation) -> tuple[str, int, str]:

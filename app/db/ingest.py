@@ -96,6 +96,7 @@ class Arrival:
         operation: what a payment makes if it is new.
         refunds: what it tells of refunds.
         start: its first call, where that goes out as soon as it is stored; None where it has to be claimed.
+        made: whether it has made its operation, once that was tried.
     """
 
     id: UUID
@@ -112,6 +113,7 @@ class Arrival:
     deliveries: int = 1
     refunds: tuple[Told, ...] = ()
     start: Start | None = None
+    made: bool = False
 
 
 async def store(

@@ -7,40 +7,32 @@
 Begin before the call, record after it, no transaction open between them: the two halves of the atomic phase.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
-from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from app.clock import Clock
-from app.db import deliveries, operations
+from app.db import operations
 from app.db.batch import GroupCommit
 from app.db.claim import BeginWith, Claim, Claimed, claim, nothing_begun
 from app.db.decisions import Decision, is_one_statement, record_decisions
-from app.db.deliveries import ACCEPTED, Stored
+from app.db.deliveries import Stored
 from app.db.ingest import Arrival
 from app.db.journal import AttemptEnd, AttemptStart
 from app.db.operations import Begun, Expired
 from app.db.operator_requests import OperatorReceipt
+from app.db.reception import Reception
 from app.db.rows import bucket_of
-from app.db.tables import EventStatus
 from app.db.writer import Writer
-from app.errors import DatabaseUnavailable
 from app.ids import fresh
 from app.saga.model import Operation, Transition
 
 # Rows in one flush. Past a few hundred a batch takes longer without a row in it getting cheaper.
-MOST_INGESTED = 500
 MOST_BEGUN = 500
 MOST_RECORDED = 500
-
-# Seconds. A sender of webhooks gives up after five or more: he is to hear 503 before that, also where the database hangs.
-ACKNOWLEDGE_WITHIN = 4.5
 
 Row = TypeVar("Row")
 
@@ -60,12 +52,11 @@ class Store:
         self._writers = {
             name: Writer(url) for name in ("ingest", "begin", "record", "claim", "claim beside", "heartbeat")
         }
-        self._ingest = GroupCommit(
-            self._writers["ingest"], self._flush_ingest, most=MOST_INGESTED, within=ACKNOWLEDGE_WITHIN
-        )
-        self._redelivered = GroupCommit(
-            self._writers["ingest"], self._flush_redelivered, most=MOST_INGESTED, within=ACKNOWLEDGE_WITHIN
-        )
+        self._reception = Reception(self._writers["ingest"], buckets)
+        # What is delivered has a house of its own.
+        self.ingest_all = self._reception.ingest_all
+        self.ingest_again = self._reception.ingest_again
+        self.redelivered = self._reception.redelivered
         self._begin = GroupCommit(self._writers["begin"], self._flush_begin, most=MOST_BEGUN)
         self._record = GroupCommit(
             self._writers["record"], self._flush_record, most=MOST_RECORDED, key=lambda item: item.operation_id
@@ -73,7 +64,7 @@ class Store:
 
     async def close(self) -> None:
         """Writes what is waiting, then closes the connections."""
-        for group in (self._ingest, self._redelivered, self._begin, self._record):
+        for group in (self._reception, self._begin, self._record):
             await group.close()
         for writer in self._writers.values():
             await writer.close()
@@ -81,39 +72,6 @@ class Store:
     async def ingest(self, arrival: Arrival) -> Stored:
         """Stores an event, and the operation that it makes if its payment is new. Raises as `ingest_all`."""
         return (await self.ingest_all([arrival]))[0]
-
-    async def ingest_all(self, arrivals: Sequence[Arrival]) -> Sequence[Stored]:
-        """Stores events that came together, all of them or none, in one transaction.
-
-        Those of them that have a start are told whether they made their operations, whatever becomes of the caller. One that
-        is told no, while its operation was stored too late for us to hear of it, leaves it to its lease.
-
-        Raises:
-            DatabaseUnavailable: the database did not take it in `ACKNOWLEDGE_WITHIN` seconds; it may be stored all the same.
-        """
-        try:
-            stored = self._ingest.put(arrivals)
-        except DatabaseUnavailable:
-            _tell(arrivals, None)
-            raise
-        if any(arrival.start is not None for arrival in arrivals):
-            stored.add_done_callback(partial(_tell, arrivals))
-            # A caller that is cancelled would cancel what the starts wait for: they would be told no, and it is stored.
-            return await asyncio.shield(stored)
-        return await stored
-
-    async def redelivered(self, event: UUID, operation_id: UUID) -> Stored | None:
-        """Counts a redelivery of an event of an operation; None where it is not there. Raises DatabaseUnavailable."""
-        return await self._redelivered.submit((event, operation_id))
-
-    async def ingest_again(self, old_bucket: int, arrival: Arrival) -> Stored | None:
-        """Stores a kept event as it reads now; None where somebody else was sooner. Raises DatabaseUnavailable."""
-        transition = fresh()
-
-        async def work(connection: asyncpg.Connection, resent: bool) -> Stored | None:
-            return await deliveries.store_again(connection, old_bucket, transition, arrival, resent=resent)
-
-        return await self._writers["ingest"].transaction(work)
 
     async def begin(self, operation: Operation, start: AttemptStart) -> bool:
         """Puts a call on record before it goes out; whether the operation is still ours. Raises DatabaseUnavailable."""
@@ -215,43 +173,6 @@ class Store:
             by_bucket.setdefault(bucket_of(id_of(item), self.buckets), []).append(item)
         return sorted(by_bucket.items())
 
-    async def _flush_ingest(self, writer: Writer, groups: Sequence[Sequence[Arrival]]) -> list[Sequence[Stored]]:
-        arrivals = [arrival for group in groups for arrival in group]
-        by_bucket: dict[int, list[int]] = {}
-        for place, arrival in enumerate(arrivals):
-            by_bucket.setdefault(arrival.bucket, []).append(place)
-        transition, made = fresh(), set[UUID]()
-        alone = len(by_bucket) == 1 and all(one.operation is not None and not one.refunds for one in arrivals)
-        if alone:
-            # What nobody has heard of before is stored by one statement, which is a transaction by itself.
-            made = await writer.statement(partial(deliveries.store_new, arrivals[0].bucket, transition, arrivals))
-            if len(made) == len(arrivals):
-                return [[ACCEPTED] * len(group) for group in groups]
-
-        async def work(connection: asyncpg.Connection, resent: bool) -> list[Sequence[Stored]]:
-            found: dict[int, Stored] = {}
-            for bucket in sorted(by_bucket):
-                places = by_bucket[bucket]
-                part = [arrivals[place] for place in places]
-                new = made if alone else await deliveries.store_new(bucket, transition, part, connection, resent)
-                found.update(zip(places, await deliveries.store_others(connection, bucket, part, new), strict=True))
-            in_order = iter([found[place] for place in range(len(arrivals))])
-            return [list(islice(in_order, len(group))) for group in groups]
-
-        return await writer.transaction(work)
-
-    async def _flush_redelivered(self, writer: Writer, events: Sequence[tuple[UUID, UUID]]) -> list[Stored | None]:
-        parts = self._by_bucket(events, lambda one: one[1])
-
-        async def work(connection: asyncpg.Connection, _resent: bool) -> dict[UUID, Stored]:
-            found: dict[UUID, Stored] = {}
-            for bucket, part in parts:
-                found |= await deliveries.count_again(connection, bucket, [event for event, _ in part])
-            return found
-
-        found = await (writer.statement(work) if len(parts) == 1 else writer.transaction(work))
-        return [found.get(event) for event, _ in events]
-
     async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:
         parts = self._by_bucket(begun, lambda one: one.operation.id)
 
@@ -270,11 +191,3 @@ class Store:
         alone = len(parts) == 1 and is_one_statement(decisions)
         landed = await (writer.statement(work) if alone else writer.transaction(work))
         return [one.id in landed for one in decisions]
-
-
-def _tell(arrivals: Sequence[Arrival], stored: "asyncio.Future[Sequence[Stored]] | None") -> None:
-    """Tells the starts of arrivals whether they made their operations."""
-    found = None if stored is None or stored.cancelled() or stored.exception() else stored.result()
-    for place, arrival in enumerate(arrivals):
-        if arrival.start is not None:
-            arrival.start.landed(accepted=found is not None and found[place].status is EventStatus.ACCEPTED)

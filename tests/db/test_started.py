@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.db import store as stores
+from app.db import reception
 from app.db.claim import Claim
 from app.db.deliveries import Stored
 from app.db.engine import create
@@ -165,6 +165,19 @@ async def test_a_poisoned_neighbour_keeps_nobody_from_starting(store: Store, dat
     assert await database.fetchval("SELECT count(*) FROM history") == 8
 
 
+async def test_what_is_known_and_cannot_be_written_keeps_nobody_beside_it_from_starting(store: Store) -> None:
+    """The new one is on disk, under a lease: told no, it would wait for the lease's end and count as crashed."""
+    await store.ingest(arrival_of(operation_for("pay_0"), delivery_id="msg_0"))
+    new, start = started(operation_for("pay_1"))
+    known, not_started = started(operation_for("pay_0"), delivery_id="msg_2")
+    broken = replace(known, event_type="a\x00b")
+    filler = arrival_of(operation_for("pay_2"))  # is written alone; the others come meanwhile, and are one batch
+    found = await asyncio.gather(*(store.ingest(one) for one in (filler, broken, new)), return_exceptions=True)
+    await settle()
+    assert [isinstance(one, Stored) for one in found] == [True, False, True]
+    assert (start.told, not_started.told) == ([True], [False])
+
+
 async def test_a_start_whose_commit_was_lost_on_the_wire_is_told_yes_once(
     losing: type[Losing], losing_store: Store, database: Any
 ) -> None:
@@ -188,7 +201,7 @@ async def test_one_who_gave_up_starts_nothing_though_it_is_stored_later(
     store: Store, database: Any, database_url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sender has heard 503. What is stored after that lies under its lease, on record and never sent."""
-    monkeypatch.setattr(stores, "ACKNOWLEDGE_WITHIN", 0.05)
+    monkeypatch.setattr(reception, "ACKNOWLEDGE_WITHIN", 0.05)
     impatient = Store(database_url, 1, clock)
     arrival, start = started(operation_for())
     async with database.transaction():
@@ -207,7 +220,7 @@ async def test_one_who_gave_up_starts_nothing_though_it_is_stored_later(
 
 
 async def test_a_store_that_takes_no_more_tells_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store._ingest, "_most_waiting", 0)
+    monkeypatch.setattr(store._reception._new, "_most_waiting", 0)
     arrival, start = started(operation_for())
     with pytest.raises(DatabaseUnavailable, match="too much"):
         await store.ingest(arrival)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from app.db import store as stores
+from app.db import reception
 from app.identity import operation_id
 from app.saga.model import Action
 from app.sandbox.manners import Ware
@@ -21,7 +21,7 @@ async def test_who_was_told_503_finds_it_stored_and_it_is_called_when_its_lease_
     world: World, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database stood still: nobody waits any more for what it stores then, and the call counts as crashed."""
-    monkeypatch.setattr(stores, "ACKNOWLEDGE_WITHIN", 0.1)
+    monkeypatch.setattr(reception, "ACKNOWLEDGE_WITHIN", 0.1)
     async with serving(world, **CONFIG) as service:
         payment = world.psp.capture("order-1", 1999)
         event = world.psp.event(payment)
