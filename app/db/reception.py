@@ -65,9 +65,10 @@ class Reception:
             await group.close()
 
     async def ingest_all(self, arrivals: Sequence[Arrival]) -> Sequence[Stored]:
-        """Stores events that came together, all of them or none.
+        """Stores events that came together; when this returns all of them are on disk.
 
-        Payments that nobody has heard of before are stored by one statement; what they are not all is looked at after it.
+        Payments that nobody has heard of before are stored by one statement. Where some are known, their events follow in a
+        transaction of their own: if that fails the sender sends all again, and what was new is then known.
 
         Those of them that have a start are told whether they made their operations, whatever becomes of the caller. One that
         is told no, while its operation was stored too late for us to hear of it, leaves it to its lease.
