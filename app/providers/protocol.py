@@ -167,6 +167,6 @@ class Provider(ABC):
     def messages(self, body: bytes) -> Sequence[bytes]:
         """The events that a verified body holds, each a body of its own; one that sends several has an `acknowledgement`.
 
-        Each is read for itself, and all are stored, or none.
+        Each is read for itself, and the delivery is acknowledged when all are stored.
         """
         return (body,)
