@@ -105,7 +105,10 @@ class Intake:
     async def receive_all(
         self, source: Source, messages: Sequence[tuple[Reading, bytes]], traceparent: str | None = None
     ) -> list[Receipt]:
-        """Stores what came in one delivery, acknowledged when all of it is on disk; one receipt each. Arguments and errors as `receive`."""
+        """Stores what came in one delivery, acknowledged when all of it is on disk; one receipt each.
+
+        Arguments and errors as `receive`.
+        """
         plain, known_as = not tells_of_refunds(source), None
         if plain and len(messages) == 1 and isinstance(reading := messages[0][0], Payment):
             known_as = payment_event_id(source, reading)
