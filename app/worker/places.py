@@ -58,6 +58,8 @@ class Places:
         now = loop.time()
         if now - self._last_given > PACE:
             return  # none becomes free soon
+        while self._line and self._line[0].done():
+            self._line.popleft()  # who has given up; while the door is closed nobody else takes him out
         waiter: asyncio.Future[None] = loop.create_future()
         self._line.append(waiter)
         timer = loop.call_at(now + PATIENCE, _let_go, waiter)

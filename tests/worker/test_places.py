@@ -55,6 +55,16 @@ async def test_nobody_waits_longer_than_patience(monkeypatch: pytest.MonkeyPatch
     assert given.free == 0
 
 
+async def test_who_has_given_up_does_not_stay_in_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a backlog is worked off the door is closed for hours, and each webhook waits in vain."""
+    monkeypatch.setattr(places, "PATIENCE", 0.0)
+    given = await full()
+    given.open(to_new=False)
+    for _ in range(5):
+        assert not await entering(given)
+    assert len(given._line) == 1
+
+
 async def test_where_no_place_has_become_free_lately_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that take seconds: the sender would hear later for nothing."""
     monkeypatch.setattr(places, "PATIENCE", 60.0)
