@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.db.batches import Kinds, sparse
+from app.db.batches import Kinds
 from app.db.operations import Begun, readable
 from app.db.rows import OPERATION_COLUMNS, steps_json, storable_json
 from app.saga.model import Operation, Status
@@ -136,13 +136,13 @@ def columns(rows: Sequence[tuple[UUID, str]], begun: Mapping[UUID, Begun]) -> li
     Args:
         rows: the ids of what is taken, and their status until now.
     """
-    kinds = Kinds[tuple[object, ...]]()
+    kinds = Kinds()
     kinds.number(("", "", 0))  # of those without a call, so that there is one in any case
     taking = [_row(id_, from_status, begun.get(id_), kinds) for id_, from_status in rows]
-    return [*zip(*kinds.all(), strict=True), *map(sparse, zip(*taking, strict=True))]
+    return kinds.columns(taking)
 
 
-def _row(id_: UUID, from_status: str, begun: Begun | None, kinds: Kinds[tuple[object, ...]]) -> tuple[object, ...]:
+def _row(id_: UUID, from_status: str, begun: Begun | None, kinds: Kinds) -> tuple[object, ...]:
     if begun is None:
         return id_, from_status, None, None, None, None, None, None
     operation, start = begun.operation, begun.start

@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from app.db import journal
-from app.db.batches import DURABLE, Kinds, sparse
+from app.db.batches import DURABLE, Kinds, ids_of
 from app.db.journal import AttemptEnd
 from app.db.operator_requests import OperatorReceipt, add_receipts
 from app.db.rows import last_error_json, steps_json, storable_json
@@ -116,17 +116,17 @@ def crashed(operation: Operation, at: datetime) -> AttemptEnd:
 
 
 async def _move(connection: asyncpg.Connection, bucket: int, moves: Sequence[tuple[Decision, Transition]]) -> set[UUID]:
-    return {row["id"] for row in await connection.fetch(RECORD, bucket, *columns(moves))} - {None}
+    return ids_of(await connection.fetch(RECORD, bucket, *columns(moves)))
 
 
 def columns(moves: Sequence[tuple[Decision, Transition]]) -> list[Sequence[object] | None]:
     """What `RECORD` takes after the bucket: the kinds of changes by columns, then the changes."""
-    kinds = Kinds[tuple[object, ...]]()
+    kinds = Kinds()
     rows = [_row(decision, move, kinds) for decision, move in moves]
-    return [*zip(*kinds.all(), strict=True), *map(sparse, zip(*rows, strict=True))]
+    return kinds.columns(rows)
 
 
-def _row(decision: Decision, move: Transition, kinds: Kinds[tuple[object, ...]]) -> tuple[object, ...]:
+def _row(decision: Decision, move: Transition, kinds: Kinds) -> tuple[object, ...]:
     after, end = move.after, decision.attempt
     finishes = after.finished_at is not None and after.finished_at == decision.at
     return (

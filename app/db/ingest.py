@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.db.batches import DURABLE, Kinds, sparse
+from app.db.batches import DURABLE, Kinds, ids_of
 from app.db.journal import written
 from app.db.operations import Begun
 from app.db.refunds import Told
@@ -128,7 +128,7 @@ async def store(
     """
     worker = next((arrival.start.begun.start.worker for arrival in arrivals if arrival.start), None)
     rows = await connection.fetch(STORE, bucket, *columns(arrivals), worker, transition)
-    made = {row["id"] for row in rows} - {None}
+    made = ids_of(rows)
     if resent:
         ours = [(one.operation.id, 1, transition) for one in arrivals if one.operation is not None]
         made |= await written(connection, bucket, ours)
@@ -137,12 +137,12 @@ async def store(
 
 def columns(arrivals: Sequence[Arrival]) -> list[Sequence[object] | None]:
     """What `STORE` takes between the bucket and the worker: the kinds of payments by columns, then the payments."""
-    kinds = Kinds[tuple[object, ...]]()
+    kinds = Kinds()
     rows = [_row(arrival, operation, kinds) for arrival in arrivals if (operation := arrival.operation) is not None]
-    return [*zip(*kinds.all(), strict=True), *map(sparse, zip(*rows, strict=True))]
+    return kinds.columns(rows)
 
 
-def _row(arrival: Arrival, operation: Operation, kinds: Kinds[tuple[object, ...]]) -> tuple[object, ...]:
+def _row(arrival: Arrival, operation: Operation, kinds: Kinds) -> tuple[object, ...]:
     begun = None if arrival.start is None else arrival.start.begun
     start = None if begun is None else begun.start
     kind = kinds.number(

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.db.batches import DURABLE
+from app.db.batches import DURABLE, ids_of
 from app.db.journal import AttemptStart
 from app.db.rows import operation_of, steps_json, storable_json
 from app.saga.model import Operation
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 # The ids are said twice, here and in what is recorded: as the join's condition, and as an array. A statement keeps the
 # plan that it was given while its table was empty, until that table is first analysed; from the join alone that plan
-# would be to read the whole bucket.
+# would be to read the whole bucket. That the operation is processing needs no asking: each change makes a new revision.
 BEGIN = f"""
 /* begin */ WITH t AS (
     SELECT *
@@ -117,7 +117,7 @@ async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[Beg
         [one.start.at for one in begun],
         begun[0].start.worker,
     )
-    return {row["id"] for row in rows if row["id"] is not None}
+    return ids_of(rows)
 
 
 async def heartbeat(

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from operator import attrgetter
+from itertools import chain
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import asyncpg
 
 from app.db import deliveries
 from app.db.batch import GroupCommit
+from app.db.batches import by_bucket
 from app.db.deliveries import ACCEPTED, Stored
 from app.db.ingest import Arrival
 from app.db.rows import bucket_of
@@ -97,29 +98,20 @@ class Reception:
 
         return await self._writer.transaction(work)
 
-    @staticmethod
-    def _arrivals_by_bucket(groups: Iterable[Sequence[Arrival]]) -> list[tuple[int, list[Arrival]]]:
-        """What has arrived by bucket, in the order of its arrival."""
-        by_bucket: dict[int, list[Arrival]] = {}
-        for group in groups:
-            for arrival in group:
-                by_bucket.setdefault(arrival.bucket, []).append(arrival)
-        return sorted(by_bucket.items())
-
     async def _flush_new(self, writer: Writer, groups: Sequence[Sequence[Arrival]]) -> list[bool]:
-        parts, transition = self._arrivals_by_bucket(groups), fresh()
+        parts, transition = _by_bucket(groups), fresh()
 
         async def work(connection: asyncpg.Connection, resent: bool) -> None:
             for bucket, part in parts:
                 await deliveries.store_new(connection, bucket, transition, part, resent=resent)
 
-        await (writer.statement(work) if len(parts) == 1 else writer.transaction(work))
+        await writer.transaction(work, alone=len(parts) == 1)
         return [all(arrival.made for arrival in group) for group in groups]
 
     async def _flush_ingest(self, writer: Writer, delivered: Sequence[Delivered]) -> list[Sequence[Stored]]:
         transition = fresh()
-        parts = self._arrivals_by_bucket([one.arrivals for one in delivered])
-        new = self._arrivals_by_bucket([one.arrivals for one in delivered if not one.looked_at])
+        parts = _by_bucket([one.arrivals for one in delivered])
+        new = _by_bucket([one.arrivals for one in delivered if not one.looked_at])
 
         async def work(connection: asyncpg.Connection, resent: bool) -> dict[int, Stored]:
             for bucket, part in new:
@@ -134,19 +126,21 @@ class Reception:
         return [[found[id(arrival)] for arrival in one.arrivals] for one in delivered]
 
     async def _flush_redelivered(self, writer: Writer, events: Sequence[tuple[UUID, UUID]]) -> list[Stored | None]:
-        by_bucket: dict[int, list[UUID]] = {}
-        for event, operation_id in events:
-            by_bucket.setdefault(bucket_of(operation_id, self._buckets), []).append(event)
-        parts = sorted(by_bucket.items())
+        ordered = sorted(events, key=lambda pair: pair[0].int)
+        parts = by_bucket(ordered, lambda pair: bucket_of(pair[1], self._buckets))
 
         async def work(connection: asyncpg.Connection, _resent: bool) -> dict[UUID, Stored]:
             found: dict[UUID, Stored] = {}
             for bucket, part in parts:
-                found |= await deliveries.count_again(connection, bucket, sorted(part, key=attrgetter("int")))
+                found |= await deliveries.count_again(connection, bucket, [event for event, _ in part])
             return found
 
-        found = await (writer.statement(work) if len(parts) == 1 else writer.transaction(work))
+        found = await writer.transaction(work, alone=len(parts) == 1)
         return [found.get(event) for event, _ in events]
+
+
+def _by_bucket(groups: Iterable[Sequence[Arrival]]) -> list[tuple[int, list[Arrival]]]:
+    return by_bucket(chain.from_iterable(groups), lambda arrival: arrival.bucket)
 
 
 async def _landing(arrivals: Sequence[Arrival], put: "Callable[[], asyncio.Future[Result]]") -> Result:

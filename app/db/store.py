@@ -17,6 +17,7 @@ import asyncpg
 from app.clock import Clock
 from app.db import operations
 from app.db.batch import GroupCommit
+from app.db.batches import by_bucket
 from app.db.claim import BeginWith, Claim, Claimed, claim, nothing_begun
 from app.db.decisions import Decision, is_one_statement, record_decisions
 from app.db.deliveries import Stored
@@ -153,7 +154,7 @@ class Store:
         async def work(connection: asyncpg.Connection, _resent: bool) -> Expired:
             return await operations.expired(connection, bucket, self._clock.now(), most, after)
 
-        return await self._writers["claim"].statement(work)
+        return await self._writers["claim"].transaction(work, alone=True)
 
     async def load(self, operation_id: UUID) -> Operation | None:
         """The operation as it is stored, or None. Raises DatabaseUnavailable."""
@@ -161,17 +162,12 @@ class Store:
         async def work(connection: asyncpg.Connection, _resent: bool) -> Operation | None:
             return await operations.load(connection, bucket_of(operation_id, self.buckets), operation_id)
 
-        return await self._writers["claim"].statement(work)
+        return await self._writers["claim"].transaction(work, alone=True)
 
     def _by_bucket(self, items: Sequence[Row], id_of: Callable[[Row], UUID]) -> list[tuple[int, list[Row]]]:
         """The items by bucket, and in the order of their ids: the order in which rows are locked everywhere."""
         ordered = sorted(items, key=lambda item: id_of(item).int)
-        if self.buckets == 1:
-            return [(0, ordered)]
-        by_bucket: dict[int, list[Row]] = {}
-        for item in ordered:
-            by_bucket.setdefault(bucket_of(id_of(item), self.buckets), []).append(item)
-        return sorted(by_bucket.items())
+        return by_bucket(ordered, lambda item: bucket_of(id_of(item), self.buckets))
 
     async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:
         parts = self._by_bucket(begun, lambda one: one.operation.id)
@@ -179,7 +175,7 @@ class Store:
         async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
             return set().union(*[await operations.begin(connection, bucket, part) for bucket, part in parts])
 
-        ours = await (writer.statement(work) if len(parts) == 1 else writer.transaction(work))
+        ours = await writer.transaction(work, alone=len(parts) == 1)
         return [one.operation.id in ours for one in begun]
 
     async def _flush_record(self, writer: Writer, decisions: Sequence[Decision]) -> list[bool]:
@@ -189,5 +185,5 @@ class Store:
             return set().union(*[await record_decisions(connection, bucket, part) for bucket, part in parts])
 
         alone = len(parts) == 1 and is_one_statement(decisions)
-        landed = await (writer.statement(work) if alone else writer.transaction(work))
+        landed = await writer.transaction(work, alone=alone)
         return [one.id in landed for one in decisions]

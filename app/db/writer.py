@@ -59,33 +59,25 @@ class Writer:
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
 
-    async def transaction(self, work: Work[Result]) -> Result:
+    async def transaction(self, work: Work[Result], *, alone: bool = False) -> Result:
         """Runs `work(connection, resent)` in one transaction and commits it.
 
         Args:
             work: writes; `resent` tells it that an earlier try may have been committed.
+            alone: it writes by one statement, which is a transaction by itself and needs no more ways to the server. That
+                waits for the disk by itself (`DURABLE`).
 
         Raises:
             DatabaseUnavailable: the database could not be reached for `resend_for` seconds; the write may be there.
             PoisonedBatch: PostgreSQL refuses the data, or it cannot be made into a statement at all.
         """
-        return await self._carry_out(partial(self._in_transaction, work))
-
-    async def statement(self, work: Work[Result]) -> Result:
-        """As `transaction`, for one statement: that is a transaction by itself, and needs no way more to the server.
-
-        Args:
-            work: carries it out, and nothing else that writes. The statement waits for the disk by itself (`DURABLE`).
-        """
-        return await self._carry_out(work)
-
-    async def _carry_out(self, work: Work[Result]) -> Result:
+        carried_out = work if alone else partial(self._in_transaction, work)
         async with self._turn:
             try:
-                return await self._once(work, resent=False)
+                return await self._once(carried_out, resent=False)
             except AGAIN:
                 # Only what broke pays for the machinery of being sent again.
-                return await self._resend(work)
+                return await self._resend(carried_out)
 
     @staticmethod
     async def _in_transaction(work: Work[Result], connection: asyncpg.Connection, resent: bool) -> Result:
