@@ -10,12 +10,13 @@ from alembic import context
 from sqlalchemy import Connection
 
 from app.db import schema
+from app.db.queue_table import QueueRow
 from app.db.reconciliations import ReconciliationRow
 from app.db.refund_tables import ExternalRefundRow
 from app.db.tables import OperationRow
 
 # Each brings the tables of its module; the metadata is one for all.
-DECLARED = (OperationRow, ExternalRefundRow, ReconciliationRow)
+DECLARED = (OperationRow, QueueRow, ExternalRefundRow, ReconciliationRow)
 
 
 def migrate(connection: Connection) -> None:

@@ -13,8 +13,8 @@ from uuid import UUID
 from app.clock import Clock
 from app.db import reads
 from app.db.engine import AsyncEngine
+from app.db.filters import OperationFilter
 from app.db.operator_requests import OperatorReceipt, OperatorRequests, answered_once
-from app.db.reads import OperationFilter
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup

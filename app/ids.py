@@ -7,6 +7,7 @@ system call by which it draws each one.
 import os
 import random
 import sys
+from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 from uuid import UUID, SafeUUID
 
@@ -15,7 +16,11 @@ _BYTES = 16
 _VARIANT = 0b10 << 62
 _NAMED = 5 << 76 | _VARIANT
 _RANDOM = 4 << 76 | _VARIANT
+_TIMED = 7 << 76
+_LOWER = (1 << 76) - 1  # behind the version; the variant is among them
 _CONTENT = (1 << 128) - 1 & ~(0b1111 << 76 | 0b11 << 62)
+
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 # An id is no secret: it must only be nobody else's. So it is drawn without the system, from a state of this process's own,
 # which nobody seeds anew. A child that is forked would draw the same ones, and is seeded by the system as it begins.
@@ -36,6 +41,16 @@ def named(namespace: UUID, name: str) -> UUID:
 def fresh() -> UUID:
     """An id that nobody has, a UUIDv4; it guards nothing, as who has seen many can tell the next."""
     return _uuid(_source.getrandbits(128) & _CONTENT | _RANDOM)
+
+
+def serial(at: datetime, id_: UUID) -> UUID:
+    """An id that rises with time: a UUIDv7 (RFC 9562, 5.7) whose random bits are those of another id.
+
+    Args:
+        at: its time, of which the milliseconds count.
+        id_: of version 4 or 5.
+    """
+    return _uuid((at - _EPOCH) // _MILLISECOND << 80 | _TIMED | id_.int & _LOWER)
 
 
 def _uuid(number: int) -> UUID:

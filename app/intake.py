@@ -19,6 +19,7 @@ from app.db.tables import EventStatus
 from app.db.wakeup import Wakeup
 from app.errors import InvalidRequest, NotAllowed, NotFound
 from app.identity import digest, event_id, operation_id, payment_event_id, unprocessable_id
+from app.ids import serial
 from app.providers import Delivery
 from app.providers.reading import Ignored, Payment, Reading, Unreadable, read, refund_news, tells_of_refunds
 from app.providers.refunds import known_refund
@@ -259,7 +260,7 @@ class Intake:
             traceparent=traceparent,
         )
         id_ = operation_id(source.identity, payment.external_id)
-        return filled_in(await self._blank_of(saga), saga, id_, heard, now)
+        return filled_in(await self._blank_of(saga), saga, id_, serial(now, id_), heard, now)
 
 
 def _source_of(sources: Mapping[str, Source], name: str) -> Source | None:

@@ -24,21 +24,21 @@ SELECT (SELECT count(*) FROM operations) AS operations,
 # The payments of one load, by the range of their ids ($1, $2), and what belongs to them.
 SUCCEEDED = """
 WITH wanted AS MATERIALIZED (
-    SELECT bucket, id, status, revision FROM operations WHERE external_id >= $1 AND external_id < $2
+    SELECT bucket, serial, status, revision FROM operations WHERE external_id >= $1 AND external_id < $2
 )
 SELECT /* bench */ (SELECT count(*) FROM wanted WHERE status = 'succeeded') AS succeeded,
-       (SELECT count(*) FROM wanted JOIN attempts AS a ON a.bucket = wanted.bucket AND a.operation_id = wanted.id) AS attempts,
-       (SELECT count(*) FROM wanted JOIN attempts AS a ON a.bucket = wanted.bucket AND a.operation_id = wanted.id
+       (SELECT count(*) FROM wanted JOIN attempts AS a ON a.bucket = wanted.bucket AND a.operation_serial = wanted.serial) AS attempts,
+       (SELECT count(*) FROM wanted JOIN attempts AS a ON a.bucket = wanted.bucket AND a.operation_serial = wanted.serial
          WHERE a.outcome = 'done' AND a.started_at <= a.finished_at AND a.request IS NOT NULL AND a.response IS NOT NULL)
        AS whole_attempts,
        (SELECT sum(revision) FROM wanted)
-       - (SELECT count(*) FROM wanted JOIN history AS h ON h.bucket = wanted.bucket AND h.operation_id = wanted.id)
+       - (SELECT count(*) FROM wanted JOIN history AS h ON h.bucket = wanted.bucket AND h.operation_serial = wanted.serial)
        AS history_missing
 """
 # What is due in an hour is due later; a retry would not be.
 UNDER_WAY = """
-SELECT /* bench */ EXISTS (SELECT FROM operations WHERE status IN ('pending', 'error', 'waiting') AND next_run_at < now() + interval '1 hour')
-    OR EXISTS (SELECT FROM operations WHERE status = 'processing')
+SELECT /* bench */ EXISTS (SELECT FROM queue WHERE next_run_at < now() + interval '1 hour')
+    OR EXISTS (SELECT FROM queue WHERE complete_by IS NOT NULL)
 """
 # When a row came to its last state: the time of that commit, by the machine's clock.
 EACH_OURS = """
@@ -50,7 +50,7 @@ EACH_PEER = EACH_OURS.replace("operations", "done")
 WORKED = """
 SELECT extract(epoch FROM max(pg_xact_commit_timestamp(o.xmin)) - min(h.at))::float8
   FROM operations AS o
-  JOIN history AS h ON h.bucket = o.bucket AND h.operation_id = o.id AND h.revision = 2
+  JOIN history AS h ON h.bucket = o.bucket AND h.operation_serial = o.serial AND h.revision = 2
  WHERE o.external_id >= $1 AND o.external_id < $2
 """
 DONE = "SELECT count(*) FROM done"

@@ -4,15 +4,19 @@ The columns are read from the tables, so the copies are as wide as what the serv
 meanwhile and are built afterwards, which is ten times as fast as to keep them up; foreign keys are not looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from bench.postgres import Connection
 
-# i is the copy's number, r the row that is copied. Columns that are not named are copied as they are.
+# i is the copy's number, r the row that is copied. Columns that are not named are copied as they are. Serials rise with
+# time, and those of the copies are before all others.
 OPERATION, EVENT = "md5('operation ' || i)::uuid", "md5('event ' || i)::uuid"
+SERIAL = "lpad(to_hex(i), 32, '0')::uuid"
 NEW: Mapping[str, Mapping[str, str]] = {
     "operations": {
         "id": OPERATION,
+        "serial": SERIAL,
         "event_id": EVENT,
         "external_id": "'past_' || i",
         "order_id": "'order-past-' || i",
@@ -24,10 +28,20 @@ NEW: Mapping[str, Mapping[str, str]] = {
         "external_id": "'past_' || i",
         "delivery_id": "'msg_past_' || i",
     },
-    "attempts": {"operation_id": OPERATION, "idempotency_key": "md5('key ' || i)"},
-    "history": {"operation_id": OPERATION, "transition": "md5(r.revision || ' transition ' || i)::uuid"},
+    "queue": {"operation_serial": SERIAL},
+    "attempts": {"operation_serial": SERIAL, "idempotency_key": "md5('key ' || i)"},
+    "history": {"operation_serial": SERIAL, "transition": "md5(r.revision || ' transition ' || i)::uuid"},
 }
-OWNER = {"operations": "id", "events": "operation_id", "attempts": "operation_id", "history": "operation_id"}
+# By what a row is known as the original's own.
+BY_ID, BY_SERIAL = "{} = (SELECT id FROM original)", "operation_serial = (SELECT serial FROM original)"
+OWNER = {
+    "operations": BY_ID.format("id"),
+    "events": BY_ID.format("operation_id"),
+    "queue": BY_SERIAL,
+    "attempts": BY_SERIAL,
+    "history": BY_SERIAL,
+}
+ORIGINAL = "CREATE TEMPORARY TABLE original AS SELECT id, serial FROM operations WHERE external_id = $1"
 APART = "interval '20 milliseconds'"  # between two copies, from the original backwards; of those that wait, onwards
 
 COLUMNS = """
@@ -41,6 +55,9 @@ REST = """
 UPDATE pg_index SET indisready = false, indisvalid = false WHERE indrelid = ANY($1::text[]::regclass[])
 """
 UNCHECKED = "SET session_replication_role = replica"  # in this session alone; what is copied has what it points to
+# An operation grows while it is worked on. A copy is inserted as it is in the end: so the pages are filled further, that as
+# many lie on one as the service itself leaves there (measured: 6). Filled less, each would have room for one new row.
+GROWN = {"operations": 45}
 MEMORY = "SET maintenance_work_mem = '1GB'"  # for building indexes, in this session alone
 
 
@@ -49,24 +66,37 @@ async def multiply(connection: Connection, external_id: str, count: int) -> None
     if not count:
         return
     tables = list(NEW)
-    (original,) = await connection.fetch("SELECT id FROM operations WHERE external_id = $1", external_id)
+    await connection.execute(ORIGINAL, external_id)
     await connection.execute(f"{MEMORY}; {UNCHECKED}")
     await connection.execute(REST, tables)
     for table in tables:
-        await connection.execute(await statement(connection, table), original["id"], count)
+        async with filled(connection, table):
+            await connection.execute(await statement(connection, table), count)
     for table in tables:
         await connection.execute(f"REINDEX TABLE {table}")
         await connection.execute(f"VACUUM (ANALYZE) {table}")
-    await connection.execute("RESET ALL")
+    await connection.execute("DROP TABLE original; RESET ALL")
+
+
+@asynccontextmanager
+async def filled(connection: Connection, table: str) -> AsyncIterator[None]:
+    """Within it, the pages of a table are filled as far as copies ask for."""
+    if table not in GROWN:
+        yield
+        return
+    options = await connection.fetchval("SELECT reloptions FROM pg_class WHERE oid = $1::text::regclass", table)
+    await connection.execute(f"ALTER TABLE {table} SET (fillfactor = {GROWN[table]})")
+    yield
+    await connection.execute(f"ALTER TABLE {table} SET ({', '.join(options)})")
 
 
 async def statement(connection: Connection, table: str) -> str:
-    """The INSERT for one table: $1 is the original's id, $2 how many."""
+    """The INSERT for one table: $1 is how many."""
     columns = await connection.fetch(COLUMNS, table)
     names = ", ".join(column["name"] for column in columns)
     values = ", ".join(value(table, column["name"], column["type"]) for column in columns)
-    rows = f"(SELECT * FROM {table} WHERE {OWNER[table]} = $1::uuid) AS r"
-    return f"INSERT INTO {table} ({names}) SELECT {values} FROM generate_series(1, $2::bigint) AS i CROSS JOIN {rows}"
+    rows = f"(SELECT * FROM {table} WHERE {OWNER[table]}) AS r"
+    return f"INSERT INTO {table} ({names}) SELECT {values} FROM generate_series(1, $1::bigint) AS i CROSS JOIN {rows}"
 
 
 def value(table: str, column: str, kind: str) -> str:

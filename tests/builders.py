@@ -9,6 +9,7 @@ from app.db.ingest import Arrival
 from app.db.rows import bucket_of
 from app.db.tables import EventStatus
 from app.identity import event_id, operation_id
+from app.ids import serial
 from app.saga.creation import Heard, new_operation
 from app.saga.definition import HttpCall, RetryPolicy, Saga, Step, hash_of
 from app.saga.model import Operation
@@ -67,8 +68,10 @@ def operation_for(
 ) -> Operation:
     """A new operation of the source `shop`."""
     saga = saga or purchase_saga()
+    id_ = operation_id("shop", external_id)
     return new_operation(
-        operation_id("shop", external_id),
+        id_,
+        serial(now, id_),
         saga,
         hash_of(saga),
         Heard(

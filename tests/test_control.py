@@ -11,7 +11,7 @@ import pytest
 from app import control
 from app.control import Tally
 from app.db import reads
-from app.db.reads import OperationFilter
+from app.db.filters import OperationFilter
 from app.errors import NotAllowed, NotFound, RevisionMoved
 from app.saga.model import Phase, Status
 from app.saga.signals import CancelRequested, RetryRequested, StepDone

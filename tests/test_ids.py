@@ -6,11 +6,14 @@ import random
 import subprocess
 import sys
 import uuid
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ids import fresh, named
+from app.ids import fresh, named, serial
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @given(st.uuids(), st.text())
@@ -51,3 +54,13 @@ def test_a_child_draws_other_ids_than_its_parent() -> None:
 def test_an_id_is_copied_and_pickled_as_any_other() -> None:
     made = fresh()
     assert copy.deepcopy(made) == pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - our own bytes
+
+
+@given(st.integers(0, 2**47), st.uuids(version=5), st.text())
+def test_a_serial_is_an_id_of_its_time_and_rises_with_it(microseconds: int, one: uuid.UUID, name: str) -> None:
+    at = EPOCH + timedelta(microseconds=microseconds)
+    made, later = serial(at, one), serial(at + timedelta(milliseconds=1), named(one, name))
+    assert (made.version, made.variant, uuid.UUID(str(made))) == (7, uuid.RFC_4122, made)
+    assert made.int >> 80 == microseconds // 1000
+    assert made < later
+    assert made.int & (1 << 76) - 1 == one.int & (1 << 76) - 1

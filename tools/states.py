@@ -149,7 +149,7 @@ def created(saga: Saga) -> Operation:
         "currency": "EUR",
     }
     heard = Heard(**told, occurred_at=None, event_id=UUID(int=2), traceparent=None)
-    return new_operation(UUID(int=1), saga, "", heard, NOON)
+    return new_operation(UUID(int=1), UUID(int=2), saga, "", heard, NOON)
 
 
 def moves(

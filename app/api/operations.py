@@ -16,7 +16,7 @@ from app.api.queries import MOST_ITEMS, OperationFilters, OperationsWanted, no_p
 from app.api.revisions import none_match, wait_seconds
 from app.api.waiting import Waiting
 from app.db import reads
-from app.db.reads import OperationFilter
+from app.db.filters import OperationFilter
 from app.errors import NotFound
 from app.saga.model import SETTLED, Operation, Status
 

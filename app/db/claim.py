@@ -4,7 +4,7 @@ What is due is locked, its calls are prepared by whoever will make them, and one
 whose next call can go out at once is written twice in all, here and when its answer comes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -26,50 +26,62 @@ WITH_EVENT = f"""
 (SELECT true FROM external_refunds AS r WHERE r.bucket = $1 AND r.operation_id = o.id LIMIT 1) AS refunds_told
 """
 
+# What another claims is passed over by its row in the queue; what is being decided on at this moment, by the operation's.
 DUE = f"""
-SELECT o.status AS from_status, {WITH_EVENT}
+WITH due AS MATERIALIZED (
+    SELECT operation_serial
+      FROM queue
+     WHERE bucket = $1 AND next_run_at <= $2
+     ORDER BY next_run_at, operation_serial
+     LIMIT $3
+       FOR UPDATE SKIP LOCKED
+)
+SELECT o.serial, o.status AS from_status, {WITH_EVENT}
   FROM operations AS o
- WHERE o.bucket = $1 AND o.status IN ('pending', 'error', 'waiting') AND o.next_run_at <= $2
- ORDER BY o.next_run_at, o.id
- LIMIT $3
+ WHERE o.bucket = $1 AND o.serial = ANY (ARRAY(SELECT operation_serial FROM due)) AND o.next_run_at <= $2
    FOR UPDATE OF o SKIP LOCKED
 """
 
 # $6 to $8 are the kinds of calls, by their numbers.
 TAKE = """
 /* take */ WITH t AS (
-    SELECT id, from_status, steps, last_run_at, key, request, started_at, ($6::text[])[kind] AS step,
+    SELECT serial, from_status, steps, last_run_at, key, request, started_at, ($6::text[])[kind] AS step,
            ($7::text[])[kind] AS action, ($8::int[])[kind] AS attempt
       FROM unnest($9::uuid[], $10::text[], $11::int[], $12::text[], $13::timestamptz[], $14::text[], $15::text[],
                   $16::timestamptz[])
-           AS t(id, from_status, kind, steps, last_run_at, key, request, started_at)
+           AS t(serial, from_status, kind, steps, last_run_at, key, request, started_at)
 ), taken AS (
     UPDATE operations AS o
        SET status = 'processing', attempt = o.attempt + 1, lease = o.lease + 1, revision = o.revision + 1,
            next_run_at = NULL, complete_by = $2, leased_until = $2, locked_by = $3, transition = $4, updated_at = $5,
            steps = coalesce(t.steps::json, o.steps), last_run_at = coalesce(t.last_run_at, o.last_run_at)
       FROM t
-     WHERE o.bucket = $1 AND o.id = ANY ($9) AND o.id = t.id
-    RETURNING o.id, o.phase, o.revision, o.lease
+     WHERE o.bucket = $1 AND o.serial = ANY ($9) AND o.serial = t.serial
+    RETURNING o.phase, o.revision, o.lease, t.*
+), queued AS (
+    UPDATE queue
+       SET next_run_at = NULL, complete_by = $2
+     WHERE bucket = $1 AND operation_serial = ANY ($9)
 ), past AS (
-    INSERT INTO history (bucket, operation_id, revision, transition, from_phase, from_status, to_phase, to_status, cause,
-                         actor, at)
-    SELECT $1::smallint, id, revision, $4, phase, from_status, phase, 'processing', 'claimed', $3, $5
-      FROM t JOIN taken USING (id)
+    INSERT INTO history (bucket, operation_serial, revision, transition, from_phase, from_status, to_phase, to_status,
+                         cause, actor, at)
+    SELECT $1::smallint, serial, revision, $4, phase, from_status, phase, 'processing', 'claimed', $3, $5
+      FROM taken
 )
-INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, idempotency_key, worker, request, started_at)
-SELECT $1, id, lease, step, action, attempt, key, $3, request::json, started_at
-  FROM t JOIN taken USING (id)
+INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, idempotency_key, worker, request, started_at)
+SELECT $1, serial, lease, step, action, attempt, key, $3, request::json, started_at
+  FROM taken
  WHERE request IS NOT NULL
-    ON CONFLICT (bucket, operation_id, lease) DO NOTHING
+    ON CONFLICT (bucket, operation_serial, lease) DO NOTHING
 """
 
 # After a claim whose commit broke on the wire: what it has taken, if it has.
 CLAIMED = f"""
 SELECT h.from_status, {WITH_EVENT}
-  FROM operations AS o
-  JOIN history AS h ON h.bucket = o.bucket AND h.operation_id = o.id AND h.revision = o.revision
- WHERE o.bucket = $1 AND o.status = 'processing' AND o.locked_by = $2 AND o.transition = $3 AND h.transition = $3
+  FROM queue AS q
+  JOIN operations AS o ON o.bucket = q.bucket AND o.serial = q.operation_serial
+  JOIN history AS h ON h.bucket = o.bucket AND h.operation_serial = o.serial AND h.revision = o.revision
+ WHERE q.bucket = $1 AND q.complete_by IS NOT NULL AND o.locked_by = $2 AND o.transition = $3 AND h.transition = $3
 """
 
 
@@ -125,30 +137,29 @@ async def claim(connection: asyncpg.Connection, wanted: Claim, begin_with: Begin
         for one in _claimed(rows)
     ]
     begun = {one.operation.id: start for one in ours if (start := begin_with(one)) is not None}
-    taking = columns(sorted((row["id"], row["from_status"]) for row in rows), begun)
+    taking = columns(sorted((row["serial"], row["from_status"], begun.get(row["id"])) for row in rows))
     await connection.execute(TAKE, wanted.bucket, wanted.leased_until, wanted.worker, wanted.id, wanted.at, *taking)
     return ours
 
 
-def columns(rows: Sequence[tuple[UUID, str]], begun: Mapping[UUID, Begun]) -> list[Sequence[object] | None]:
+def columns(rows: Iterable[tuple[UUID, str, Begun | None]]) -> list[Sequence[object] | None]:
     """What `TAKE` takes after the claim: the kinds of calls by columns, then what is taken, with its call if it has one.
 
     Args:
-        rows: the ids of what is taken, and their status until now.
+        rows: the serials of what is taken, their status until now, and their calls; at least one.
     """
     kinds = Kinds()
     kinds.number(("", "", 0))  # of those without a call, so that there is one in any case
-    taking = [_row(id_, from_status, begun.get(id_), kinds) for id_, from_status in rows]
-    return kinds.columns(taking)
+    return kinds.columns([_row(*row, kinds) for row in rows])
 
 
-def _row(id_: UUID, from_status: str, begun: Begun | None, kinds: Kinds) -> tuple[object, ...]:
+def _row(serial: UUID, from_status: str, begun: Begun | None, kinds: Kinds) -> tuple[object, ...]:
     if begun is None:
-        return id_, from_status, None, None, None, None, None, None
+        return serial, from_status, None, None, None, None, None, None
     operation, start = begun.operation, begun.start
     kind = kinds.number((start.step, start.action, start.attempt))
     steps, request = steps_json(operation.steps), storable_json(start.request)
-    return id_, from_status, kind, steps, operation.last_run_at, start.key, request, start.at
+    return serial, from_status, kind, steps, operation.last_run_at, start.key, request, start.at
 
 
 def _claimed(rows: Sequence[asyncpg.Record]) -> list[Claimed]:

@@ -20,6 +20,10 @@ from app.saga.model import Operation, Outcome, Transition
 
 # $2 to $19 are the kinds of changes, by their numbers. A call that was counted as crashed may still be answered: the answer
 # wins, the crash never does.
+# Joined with the changes, the attempts were read, or the changes gone through, once for each of them: all of those are rows of
+# a CTE, and the planner takes them for one. So an attempt looks for its change by itself.
+_PLACE = "array_position($20, a.operation_serial)"
+_KIND = f"($21::int[])[{_PLACE}]"
 RECORD = f"""
 /* record */ WITH t AS (
     SELECT ($2::int[])[kind] AS revision, ($3::int[])[kind] AS lease, ($4::int[])[kind] AS next_lease,
@@ -31,7 +35,7 @@ RECORD = f"""
       FROM unnest($20::uuid[], $21::int[], $22::uuid[], $23::text[], $24::timestamptz[], $25::timestamptz[],
                   $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[],
                   $31::text[], $32::text[], $33::text[], $34::timestamptz[], $35::timestamptz[])
-           AS r(id, kind, transition, steps, at, last_run_at, next_run_at, complete_by, deadline, cancel_requested_at,
+           AS r(serial, kind, transition, steps, at, last_run_at, next_run_at, complete_by, deadline, cancel_requested_at,
                 finished_at, last_error, note, response, ended_at, expired_before)
 ), moved AS (
     UPDATE operations AS o
@@ -43,23 +47,35 @@ RECORD = f"""
            last_error = t.last_error::json, steps = t.steps::json, transition = t.transition, updated_at = t.at,
            finished_at = CASE WHEN t.finishes THEN t.at ELSE t.finished_at END
       FROM t
-     WHERE o.bucket = $1 AND o.id = ANY ($20) AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
+     WHERE o.bucket = $1 AND o.serial = ANY ($20) AND o.serial = t.serial AND o.revision = t.revision AND o.lease = t.lease
        AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
        AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
-    RETURNING o.id
+    RETURNING o.serial, o.next_run_at, o.complete_by
+), queued AS (
+    INSERT INTO queue (bucket, operation_serial, next_run_at, complete_by)
+    SELECT $1::smallint, serial, next_run_at, complete_by
+      FROM moved
+     WHERE coalesce(next_run_at, complete_by) IS NOT NULL
+        ON CONFLICT (bucket, operation_serial) DO UPDATE
+       SET next_run_at = excluded.next_run_at, complete_by = excluded.complete_by
+), over AS (
+    DELETE FROM queue
+     WHERE bucket = $1
+       AND operation_serial = ANY (ARRAY(SELECT serial FROM moved WHERE coalesce(next_run_at, complete_by) IS NULL))
 ), past AS (
-    INSERT INTO history (bucket, operation_id, revision, transition, from_phase, from_status, to_phase, to_status, cause,
-                         actor, at, note)
-    SELECT $1::smallint, id, revision + 1, transition, from_phase, from_status, phase, status, cause, actor, at, note
-      FROM t JOIN moved USING (id)
+    INSERT INTO history (bucket, operation_serial, revision, transition, from_phase, from_status, to_phase, to_status,
+                         cause, actor, at, note)
+    SELECT $1, serial, revision + 1, transition, from_phase, from_status, phase, status, cause, actor, at, note
+      FROM t JOIN moved USING (serial)
 ), ended AS (
     UPDATE attempts AS a
-       SET outcome = t.outcome, response = t.response::json, finished_at = coalesce(t.ended_at, t.at)
-      FROM t JOIN moved USING (id)
-     WHERE a.bucket = $1 AND a.operation_id = ANY ($20) AND a.operation_id = t.id AND a.lease = t.ended
-       AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND t.outcome <> 'crashed'))
+       SET outcome = ($18::text[])[{_KIND}], response = ($33::text[])[{_PLACE}]::json,
+           finished_at = coalesce(($34::timestamptz[])[{_PLACE}], ($24::timestamptz[])[{_PLACE}])
+     WHERE a.bucket = $1 AND a.operation_serial = ANY (ARRAY(SELECT serial FROM moved))
+       AND a.lease = ($17::int[])[{_KIND}]
+       AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND ($18::text[])[{_KIND}] <> 'crashed'))
 )
-SELECT id FROM {DURABLE} LEFT JOIN moved ON true
+SELECT serial AS id FROM {DURABLE} LEFT JOIN moved ON true
 """
 
 
@@ -74,6 +90,7 @@ class Decision:
 
     id: UUID
     operation_id: UUID
+    serial: UUID
     at: datetime
     transition: Transition | None
     actor: str
@@ -91,18 +108,17 @@ async def record_decisions(connection: asyncpg.Connection, bucket: int, decision
     """
     moves = [(one, one.transition) for one in decisions if one.transition is not None]
     won = await _move(connection, bucket, moves) if moves else set()
-    lost = [(one.operation_id, move.after.revision, one.id) for one, move in moves if one.operation_id not in won]
+    lost = [(one.serial, move.after.revision, one.id) for one, move in moves if one.serial not in won]
     already = await journal.written(connection, bucket, lost) if lost else set()
-    ends = [(one.operation_id, one.attempt) for one in decisions if one.transition is None and one.attempt is not None]
+    ends = [(one.serial, one.attempt) for one in decisions if one.transition is None and one.attempt is not None]
     if ends:
         await journal.end_attempts(connection, bucket, ends)
     # What has landed at an earlier try has its receipt: added again, it would look like another's.
-    receipts = [one.receipt for one in decisions if one.receipt is not None and one.operation_id in won]
+    receipts = [one.receipt for one in decisions if one.receipt is not None and one.serial in won]
     if receipts:
         await add_receipts(connection, receipts, decisions[0].at)
-    return {
-        one.id for one in decisions if one.transition is None or one.operation_id in won or one.operation_id in already
-    }
+    landed = won | already
+    return {one.id for one in decisions if one.transition is None or one.serial in landed}
 
 
 def is_one_statement(decisions: Sequence[Decision]) -> bool:
@@ -130,7 +146,7 @@ def _row(decision: Decision, move: Transition, kinds: Kinds) -> tuple[object, ..
     after, end = move.after, decision.attempt
     finishes = after.finished_at is not None and after.finished_at == decision.at
     return (
-        after.id,
+        after.serial,
         kinds.number(_kind(decision, move, finishes=finishes)),
         decision.id,
         steps_json(after.steps),

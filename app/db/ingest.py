@@ -27,44 +27,49 @@ from app.saga.model import Operation
 STORE = f"""
 /* store */ WITH t AS (
     SELECT *
-      FROM unnest($10::uuid[], $11::uuid[], $12::int[], $13::text[], $14::text[], $15::bigint[], $16::timestamptz[],
-                  $17::bytea[], $18::text[], $19::timestamptz[], $20::text[], $21::text[], $22::timestamptz[],
-                  $23::timestamptz[], $24::text[], $25::text[])
-           AS t(id, event_id, kind, external_id, order_id, amount, at, payload, delivery_id, occurred_at, traceparent,
-                steps, taken_at, leased_until, key, request)
+      FROM unnest($10::uuid[], $11::uuid[], $12::uuid[], $13::int[], $14::text[], $15::text[], $16::bigint[],
+                  $17::timestamptz[], $18::bytea[], $19::text[], $20::timestamptz[], $21::text[], $22::text[],
+                  $23::timestamptz[], $24::timestamptz[], $25::text[], $26::text[])
+           AS t(id, serial, event_id, kind, external_id, order_id, amount, at, payload, delivery_id, occurred_at,
+                traceparent, steps, taken_at, leased_until, key, request)
 ), made AS (
-    INSERT INTO operations (bucket, id, source, external_id, order_id, amount, currency, saga, saga_hash, event_id, phase,
-                            status, step, action, attempt, revision, lease, next_run_at, complete_by, leased_until,
-                            locked_by, last_run_at, deadline, occurred_at, steps, traceparent, transition, created_at,
-                            updated_at)
-    SELECT $1::smallint, id, ($2::text[])[kind], external_id, order_id, amount, ($3::text[])[kind], ($4::text[])[kind],
-           ($5::text[])[kind], event_id, 'purchase', CASE WHEN taken_at IS NULL THEN 'pending' ELSE 'processing' END,
+    INSERT INTO operations (bucket, id, serial, source, external_id, order_id, amount, currency, saga, saga_hash,
+                            event_id, phase, status, step, action, attempt, revision, lease, next_run_at, complete_by,
+                            leased_until, locked_by, last_run_at, deadline, occurred_at, steps, traceparent,
+                            transition, created_at, updated_at)
+    SELECT $1::smallint, id, serial, ($2::text[])[kind], external_id, order_id, amount, ($3::text[])[kind],
+           ($4::text[])[kind], ($5::text[])[kind], event_id, 'purchase', CASE WHEN taken_at IS NULL THEN 'pending' ELSE 'processing' END,
            ($6::text[])[kind], 'do', (taken_at IS NOT NULL)::int, 1 + (taken_at IS NOT NULL)::int,
            (taken_at IS NOT NULL)::int, CASE WHEN taken_at IS NULL THEN at END, leased_until, leased_until,
-           CASE WHEN taken_at IS NOT NULL THEN $26 END, taken_at, at + ($7::interval[])[kind], occurred_at,
-           coalesce(steps, ($9::text[])[kind])::json, traceparent, $27::uuid, at, coalesce(taken_at, at)
+           CASE WHEN taken_at IS NOT NULL THEN $27 END, taken_at, at + ($7::interval[])[kind], occurred_at,
+           coalesce(steps, ($9::text[])[kind])::json, traceparent, $28::uuid, at, coalesce(taken_at, at)
       FROM t
-        ON CONFLICT (bucket, id) DO NOTHING
-    RETURNING id, source, created_at
+        ON CONFLICT DO NOTHING
+    RETURNING id, serial, source, created_at, next_run_at, complete_by
+), queued AS (
+    INSERT INTO queue (bucket, operation_serial, next_run_at, complete_by)
+    SELECT $1, serial, next_run_at, complete_by
+      FROM made
 ), heard AS (
     INSERT INTO events (bucket, id, source, delivery_id, external_id, event_type, deliveries, status, operation_id,
                         received_at, payload)
     SELECT $1, event_id, source, delivery_id, external_id, ($8::text[])[kind], 1, 'accepted', id, at, payload
-      FROM t JOIN made USING (id)
+      FROM t JOIN made USING (id, serial)
         ON CONFLICT (bucket, id) DO UPDATE SET deliveries = events.deliveries + excluded.deliveries
 ), past AS (
-    INSERT INTO history (bucket, operation_id, revision, transition, from_phase, from_status, to_phase, to_status, cause,
-                         actor, at)
-    SELECT $1, id, 1, $27, NULL, NULL, 'purchase', 'pending', 'payment_received', 'source:' || source, created_at
+    INSERT INTO history (bucket, operation_serial, revision, transition, from_phase, from_status, to_phase, to_status,
+                         cause, actor, at)
+    SELECT $1, serial, 1, $28, NULL, NULL, 'purchase', 'pending', 'payment_received', 'source:' || source, created_at
       FROM made
      UNION ALL
-    SELECT $1, id, 2, $27, 'purchase', 'pending', 'purchase', 'processing', 'claimed', $26, taken_at
-      FROM t JOIN made USING (id)
+    SELECT $1, serial, 2, $28, 'purchase', 'pending', 'purchase', 'processing', 'claimed', $27, taken_at
+      FROM t JOIN made USING (id, serial)
      WHERE taken_at IS NOT NULL
 ), begun AS (
-    INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, idempotency_key, worker, request, started_at)
-    SELECT $1, id, 1, ($6::text[])[kind], 'do', 1, key, $26, request::json, taken_at
-      FROM t JOIN made USING (id)
+    INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, idempotency_key, worker, request,
+                          started_at)
+    SELECT $1, serial, 1, ($6::text[])[kind], 'do', 1, key, $27, request::json, taken_at
+      FROM t JOIN made USING (id, serial)
      WHERE taken_at IS NOT NULL
 )
 SELECT id FROM {DURABLE} LEFT JOIN made ON true
@@ -130,8 +135,9 @@ async def store(
     rows = await connection.fetch(STORE, bucket, *columns(arrivals), worker, transition)
     made = ids_of(rows)
     if resent:
-        ours = [(one.operation.id, 1, transition) for one in arrivals if one.operation is not None]
-        made |= await written(connection, bucket, ours)
+        tried = {one.operation.serial: one.operation.id for one in arrivals if one.operation is not None}
+        ours = await written(connection, bucket, [(serial, 1, transition) for serial in tried])
+        made |= {tried[serial] for serial in ours}
     return made
 
 
@@ -159,6 +165,7 @@ def _row(arrival: Arrival, operation: Operation, kinds: Kinds) -> tuple[object, 
     )
     return (
         operation.id,
+        operation.serial,
         arrival.id,
         kind,
         operation.external_id,

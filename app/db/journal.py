@@ -7,23 +7,24 @@ from uuid import UUID
 
 import asyncpg
 
+from app.db.batches import ids_of
 from app.db.rows import storable_json
 from app.saga.model import Action, Json, Outcome
 
 WRITTEN = """
-SELECT h.operation_id
+SELECT h.operation_serial AS id
   FROM history AS h
-  JOIN unnest($2::uuid[], $3::int[], $4::uuid[]) AS t(id, revision, transition)
-    ON h.operation_id = t.id AND h.revision = t.revision AND h.transition = t.transition
- WHERE h.bucket = $1 AND h.operation_id = ANY ($2)
+  JOIN unnest($2::uuid[], $3::int[], $4::uuid[]) AS t(serial, revision, transition)
+    ON h.operation_serial = t.serial AND h.revision = t.revision AND h.transition = t.transition
+ WHERE h.bucket = $1 AND h.operation_serial = ANY ($2)
 """
 
 # A call that was counted as crashed may still be answered: the answer wins, the crash never does.
 END_ATTEMPTS = """
 UPDATE attempts AS a
    SET outcome = t.outcome, response = t.response::json, finished_at = t.at
-  FROM unnest($2::uuid[], $3::int[], $4::text[], $5::text[], $6::timestamptz[]) AS t(id, lease, outcome, response, at)
- WHERE a.bucket = $1 AND a.operation_id = ANY ($2) AND a.operation_id = t.id AND a.lease = t.lease
+  FROM unnest($2::uuid[], $3::int[], $4::text[], $5::text[], $6::timestamptz[]) AS t(serial, lease, outcome, response, at)
+ WHERE a.bucket = $1 AND a.operation_serial = ANY ($2) AND a.operation_serial = t.serial AND a.lease = t.lease
    AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND t.outcome <> 'crashed'))
 """
 
@@ -56,23 +57,26 @@ class AttemptEnd:
 async def written(
     connection: asyncpg.Connection, bucket: int, transitions: Sequence[tuple[UUID, int, UUID]]
 ) -> set[UUID]:
-    """Which of these (operation, revision, transition) are in the history already: asked before a write is resent."""
+    """Which of these (serial of the operation, revision, transition) are in the history already, by their serials.
+
+    Asked where a write is sent again.
+    """
     rows = await connection.fetch(
         WRITTEN,
         bucket,
-        [operation for operation, _, _ in transitions],
+        [serial for serial, _, _ in transitions],
         [revision for _, revision, _ in transitions],
         [transition for _, _, transition in transitions],
     )
-    return {row["operation_id"] for row in rows}
+    return ids_of(rows)
 
 
 async def end_attempts(connection: asyncpg.Connection, bucket: int, ends: Sequence[tuple[UUID, AttemptEnd]]) -> None:
-    """Fills in how calls ended."""
+    """Fills in how calls ended, by the serials of their operations."""
     await connection.execute(
         END_ATTEMPTS,
         bucket,
-        [operation for operation, _ in ends],
+        [serial for serial, _ in ends],
         [end.lease for _, end in ends],
         [end.outcome for _, end in ends],
         [None if end.response is None else storable_json(end.response) for _, end in ends],

@@ -21,6 +21,7 @@ from app.db.decisions import Decision, record_decisions
 from app.db.engine import translated
 from app.db.rows import bucket_of
 from app.errors import MakegoodError
+from app.saga.model import Operation
 
 Result = TypeVar("Result")
 
@@ -101,11 +102,10 @@ class LocalTransactions:
                         raise RolledBack("the connection was lost")
                     return await work(LocalTransaction(raw, self._buckets))
 
-    async def landed(self, operation_id: UUID, revision: int, decision: UUID) -> bool:
-        """Whether a decision is committed: asked where the answer to its commit was lost. Raises DatabaseUnavailable."""
+    async def landed(self, after: Operation, decision: UUID) -> bool:
+        """Whether a decision that leads to this is committed: asked where the answer to its commit was lost. Raises DatabaseUnavailable."""
         with translated():
             async with self._engine.connect() as connection:
                 raw = (await connection.get_raw_connection()).driver_connection
-                bucket = bucket_of(operation_id, self._buckets)
-                found = await journal.written(raw, bucket, [(operation_id, revision, decision)]) if raw else set()
-                return operation_id in found
+                bucket, asked = bucket_of(after.id, self._buckets), [(after.serial, after.revision, decision)]
+                return bool(await journal.written(raw, bucket, asked)) if raw else False

@@ -27,18 +27,19 @@ BEGIN = f"""
     SELECT *
       FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::int[],
                   $10::text[], $11::text[], $12::timestamptz[])
-           AS t(id, revision, lease, steps, last_run_at, step, action, attempt, key, request, at)
+           AS t(serial, revision, lease, steps, last_run_at, step, action, attempt, key, request, at)
 ), still AS (
     UPDATE operations AS o
        SET steps = t.steps::json, last_run_at = t.last_run_at
       FROM t
-     WHERE o.bucket = $1 AND o.id = ANY ($2) AND o.id = t.id AND o.revision = t.revision AND o.lease = t.lease
-    RETURNING o.id
+     WHERE o.bucket = $1 AND o.serial = ANY ($2) AND o.serial = t.serial AND o.revision = t.revision AND o.lease = t.lease
+    RETURNING o.id, t.*
 ), begun AS (
-    INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, idempotency_key, worker, request, started_at)
-    SELECT $1::smallint, id, lease, step, action, attempt, key, $13, request::json, at
-      FROM t JOIN still USING (id)
-        ON CONFLICT (bucket, operation_id, lease) DO NOTHING
+    INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, idempotency_key, worker, request,
+                          started_at)
+    SELECT $1::smallint, serial, lease, step, action, attempt, key, $13, request::json, at
+      FROM still
+        ON CONFLICT (bucket, operation_serial, lease) DO NOTHING
 )
 SELECT id FROM {DURABLE} LEFT JOIN still ON true
 """
@@ -54,11 +55,12 @@ RETURNING o.id, o.lease
 # complete_by is the end of the lease as the claim set it, and a heartbeat only moves the end on: the index finds the
 # few that may have expired, and leased_until says which have.
 EXPIRED = """
-SELECT *
-  FROM operations
- WHERE bucket = $1 AND status = 'processing' AND complete_by <= $2 AND leased_until <= $2
-   AND (complete_by, id) > ($4, $5)
- ORDER BY complete_by, id
+SELECT o.*
+  FROM queue AS q
+  JOIN operations AS o ON o.bucket = q.bucket AND o.serial = q.operation_serial
+ WHERE q.bucket = $1 AND q.complete_by <= $2 AND o.leased_until <= $2
+   AND (q.complete_by, q.operation_serial) > ($4, $5)
+ ORDER BY q.complete_by, q.operation_serial
  LIMIT $3
 """
 
@@ -104,7 +106,7 @@ async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[Beg
     rows = await connection.fetch(
         BEGIN,
         bucket,
-        [one.operation.id for one in begun],
+        [one.operation.serial for one in begun],
         [one.operation.revision for one in begun],
         [one.operation.lease for one in begun],
         [steps_json(one.operation.steps) for one in begun],
@@ -140,7 +142,7 @@ async def expired(
     """
     before = after.last if after else BEFORE_ALL
     rows = await connection.fetch(EXPIRED, bucket, now, most, *before)
-    last = (rows[-1]["complete_by"], rows[-1]["id"]) if rows else before
+    last = (rows[-1]["complete_by"], rows[-1]["serial"]) if rows else before
     found = [operation for row in rows if (operation := readable(row)) is not None]
     return Expired(found, len(rows) == most, last)
 

@@ -1,12 +1,11 @@
 """What is looked at: operations, what was called for them, what was changed and what was delivered.
 
 Each is one statement in no transaction, so a list costs one round trip whatever its length. Lists go newest first and
-from one item's sort key to the next (keyset), never by an offset. The words of a status are written into the
-statement rather than passed to it, since only then can the planner use an index of that status alone.
+from one item's sort key to the next (keyset), never by an offset.
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -15,9 +14,11 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Executable, RowMapping, Uuid, any_, bindparam, func, literal, select, tuple_
 from sqlalchemy.orm import Mapped
 from sqlalchemy.sql import ColumnElement, Select
+from sqlalchemy.sql.selectable import ScalarSelect
 from sqlmodel import col
 
 from app.db.engine import AsyncEngine, translated
+from app.db.filters import OperationFilter, conditions_of, equal, one_of
 from app.db.refunds import told_of
 from app.db.rows import OPERATION_COLUMNS, bucket_of, operation_of
 from app.db.schema import buckets
@@ -29,35 +30,6 @@ from app.saga.refund_facts import KnownRefund
 Cursor = tuple[datetime, UUID]
 
 COLUMNS = [col(getattr(OperationRow, name)) for name in OPERATION_COLUMNS]
-
-
-@dataclass(frozen=True, slots=True)
-class OperationFilter:
-    """Which operations; all that is given must match, an empty `statuses` gives none.
-
-    Args:
-        created_after: inclusive.
-        created_before: exclusive.
-    """
-
-    external_id: str | None = None
-    order_id: str | None = None
-    source: str | None = None
-    statuses: frozenset[Status] = frozenset()
-    phase: Phase | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-
-    def names(self, operation: Operation) -> bool:
-        """Whether an operation that was read otherwise is one of these."""
-        wanted = (self.external_id, self.order_id, self.source, self.phase)
-        found = (operation.external_id, operation.order_id, operation.source, operation.phase)
-        return (
-            all(want is None or want == has for want, has in zip(wanted, found, strict=True))
-            and (not self.statuses or operation.status in self.statuses)
-            and (self.created_after is None or operation.created_at >= self.created_after)
-            and (self.created_before is None or operation.created_at < self.created_before)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +111,14 @@ async def operations(
 
 async def count(engine: AsyncEngine, filters: OperationFilter) -> int:
     """How many operations the filters name."""
-    wanted = select(func.count().label("count")).select_from(OperationRow).where(*_conditions(filters))
+    wanted = select(func.count().label("count")).select_from(OperationRow).where(*conditions_of(filters))
     return int((await _rows(engine, wanted))[0]["count"])
 
 
 def operations_statement(filters: OperationFilter, limit: int, after: Cursor | None = None) -> Select[Any]:
     """The statement of `operations`."""
     row = OperationRow
-    return _page(select(*COLUMNS).where(*_conditions(filters)), col(row.created_at), col(row.id), limit, after)
+    return _page(select(*COLUMNS).where(*conditions_of(filters)), col(row.created_at), col(row.id), limit, after)
 
 
 async def revisions(engine: AsyncEngine, ids: Collection[UUID]) -> dict[UUID, tuple[int, Status]]:
@@ -164,7 +136,9 @@ async def attempts(engine: AsyncEngine, id_: UUID) -> list[Attempt]:
     """The calls that were made for an operation, oldest first; none where there is no such operation."""
     row = AttemptRow
     bucket = bucket_of(id_, await buckets(engine))
-    wanted = select(*ATTEMPT_COLUMNS).where(col(row.bucket) == bucket, col(row.operation_id) == id_)
+    wanted = select(*ATTEMPT_COLUMNS).where(
+        col(row.bucket) == bucket, col(row.operation_serial) == _serial(bucket, id_)
+    )
     return [Attempt(**found) for found in await _rows(engine, wanted.order_by(col(row.lease)))]
 
 
@@ -172,7 +146,7 @@ async def history(engine: AsyncEngine, id_: UUID) -> list[Change]:
     """The changes of an operation, oldest first; none where there is no such operation."""
     row = HistoryRow
     bucket = bucket_of(id_, await buckets(engine))
-    wanted = select(*CHANGE_COLUMNS).where(col(row.bucket) == bucket, col(row.operation_id) == id_)
+    wanted = select(*CHANGE_COLUMNS).where(col(row.bucket) == bucket, col(row.operation_serial) == _serial(bucket, id_))
     return [Change(**found) for found in await _rows(engine, wanted.order_by(col(row.revision)))]
 
 
@@ -198,9 +172,9 @@ def events_statement(
 ) -> Select[Any]:
     """The statement of `events`."""
     row = EventRow
-    conditions = list(_equal((col(row.source), source)))
+    conditions = list(equal((col(row.source), source)))
     if statuses:
-        conditions.append(_one_of(col(row.status), statuses))
+        conditions.append(one_of(col(row.status), statuses))
     return _page(select(*EVENT_COLUMNS).where(*conditions), col(row.received_at), col(row.id), limit, after)
 
 
@@ -228,39 +202,17 @@ async def _this_event(engine: AsyncEngine, id_: UUID) -> tuple[ColumnElement[boo
     return col(EventRow.bucket).in_(dealt), col(EventRow.id) == id_
 
 
+def _serial(bucket: int, id_: UUID) -> ScalarSelect[UUID]:
+    """The serial of an operation, which is NULL where there is none."""
+    named = (col(OperationRow.bucket) == bucket, col(OperationRow.id) == id_)
+    return select(col(OperationRow.serial)).where(*named).scalar_subquery()
+
+
 async def _rows(engine: AsyncEngine, statement: Executable) -> Sequence[RowMapping]:
     """All rows of one statement, with no transaction around it: that would be two more round trips."""
     with translated():
         async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             return (await connection.execute(statement)).mappings().all()
-
-
-def _conditions(filters: OperationFilter) -> list[ColumnElement[bool]]:
-    row = OperationRow
-    conditions = list(
-        _equal(
-            (col(row.external_id), filters.external_id),
-            (col(row.order_id), filters.order_id),
-            (col(row.source), filters.source),
-            (col(row.phase), filters.phase),
-        )
-    )
-    if filters.statuses:
-        conditions.append(_one_of(col(row.status), filters.statuses))
-    if filters.created_after is not None:
-        conditions.append(col(row.created_at) >= filters.created_after)
-    if filters.created_before is not None:
-        conditions.append(col(row.created_at) < filters.created_before)
-    return conditions
-
-
-def _equal(*pairs: tuple[Mapped[Any], object]) -> Iterable[ColumnElement[bool]]:
-    return (column == value for column, value in pairs if value is not None)
-
-
-def _one_of(column: Mapped[Any], words: Collection[Any]) -> ColumnElement[bool]:
-    """Members of a StrEnum, written into the statement."""
-    return column.in_(bindparam("words", sorted(words), expanding=True, literal_execute=True))
 
 
 def _page(statement: Select[Any], at: Mapped[Any], id_: Mapped[Any], limit: int, after: Cursor | None) -> Select[Any]:

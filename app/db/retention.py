@@ -19,18 +19,21 @@ from app.db.schema import buckets
 BATCH = 500
 
 # What is locked is passed over: somebody is opening it again, and it is looked at another time.
+# Once stripped, an operation has no history by which it would be found again.
 FINISHED = text("""
-SELECT id
-  FROM operations
- WHERE bucket = :bucket AND finished_at < :before AND stripped_at IS NULL
- ORDER BY finished_at
+SELECT o.id
+  FROM history AS h
+  JOIN operations AS o ON o.bucket = h.bucket AND o.serial = h.operation_serial
+ WHERE h.bucket = :bucket AND h.to_status IN ('succeeded', 'refunded') AND h.at < :before AND o.finished_at < :before
+ ORDER BY h.at
  LIMIT :most
-   FOR UPDATE SKIP LOCKED
+   FOR UPDATE OF o SKIP LOCKED
 """)
 
+_NUMBERS = "ARRAY(SELECT serial FROM operations WHERE bucket = :bucket AND id = ANY(:ids))"
 STRIP = (
-    text("DELETE FROM attempts WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
-    text("DELETE FROM history WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
+    text(f"DELETE FROM attempts WHERE bucket = :bucket AND operation_serial = ANY({_NUMBERS})"),
+    text(f"DELETE FROM history WHERE bucket = :bucket AND operation_serial = ANY({_NUMBERS})"),
     text("DELETE FROM external_refunds WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
     text(
         "UPDATE events SET payload = NULL WHERE bucket = :bucket AND operation_id = ANY(:ids) AND status = 'accepted'"
@@ -160,7 +163,7 @@ async def _sweep_bucket(
     connection: AsyncConnection, which: TextClause, statements: Sequence[TextClause], bucket: int, before: datetime
 ) -> int:
     named: dict[str, Any] = {"bucket": bucket, "before": before, "most": BATCH}
-    ids = list(await connection.scalars(which, named))
+    ids = list(set(await connection.scalars(which, named)))  # what has finished twice is named twice
     if ids:
         for statement in statements:
             await connection.execute(statement, {**named, "ids": ids})

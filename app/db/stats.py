@@ -1,14 +1,30 @@
 """The numbers of the whole: how many operations stand where, and whether every payment is among them."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlmodel import col
 
 from app.db.engine import AsyncEngine, translated
 from app.db.tables import EventRow, EventStatus, OperationRow
 from app.saga.model import Phase, Status
+
+# In each bucket the first of the queue that is pending.
+OLDEST_PENDING = text("""
+SELECT min(first.next_run_at)
+  FROM installation
+ CROSS JOIN generate_series(0, buckets - 1) AS dealt(bucket)
+ CROSS JOIN LATERAL (SELECT q.next_run_at
+                       FROM queue AS q
+                       JOIN operations AS o ON o.bucket = q.bucket AND o.serial = q.operation_serial
+                      WHERE q.bucket = dealt.bucket AND q.next_run_at <= CAST(:now AS timestamptz) AND o.status = 'pending'
+                      ORDER BY q.next_run_at
+                      LIMIT 1) AS first
+""")
+FINISHED = text("""
+SELECT count(*) FROM history WHERE to_status IN ('succeeded', 'refunded') AND at > CAST(:now AS timestamptz) - interval '1 minute'
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +92,16 @@ async def stats(engine: AsyncEngine, now: datetime) -> Stats:
     row = OperationRow
     by_status = select(col(row.status), col(row.phase), func.count()).group_by(col(row.status), col(row.phase))
     accepted = select(func.count()).select_from(EventRow).where(col(EventRow.status) == EventStatus.ACCEPTED)
-    oldest = select(func.min(col(row.next_run_at))).where(col(row.status) == Status.PENDING)
-    finished = select(func.count()).where(
-        col(row.finished_at) > now - timedelta(minutes=1), col(row.stripped_at).is_(None)
-    )
     with translated():
         async with engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             counts = (await connection.execute(by_status.order_by(col(row.status), col(row.phase)))).all()
             payments = await connection.scalar(accepted)
-            due_since = await connection.scalar(oldest)
-            ended = await connection.scalar(finished)
+            due_since = await connection.scalar(OLDEST_PENDING, {"now": now})
+            ended = await connection.scalar(FINISHED, {"now": now})
     return Stats(
         operations=tuple(StatusCount(*count) for count in counts),
         payments=payments or 0,
-        oldest_pending_seconds=max(0.0, (now - due_since).total_seconds()) if due_since else 0.0,
+        oldest_pending_seconds=(now - due_since).total_seconds() if due_since else 0.0,
         finished_per_minute=ended or 0,
     )

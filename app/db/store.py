@@ -105,6 +105,7 @@ class Store:
         decision = Decision(
             id=id or fresh(),
             operation_id=transition.before.id,
+            serial=transition.before.serial,
             at=at or self._clock.now(),
             transition=transition,
             actor=actor,
@@ -115,10 +116,12 @@ class Store:
         )
         return await self._record.submit(decision)
 
-    async def end_attempt(self, operation_id: UUID, attempt: AttemptEnd) -> None:
+    async def end_attempt(self, operation: Operation, attempt: AttemptEnd) -> None:
         """Stores the end of a call that decides nothing any more. Raises DatabaseUnavailable."""
         at = self._clock.now()
-        await self._record.submit(Decision(fresh(), operation_id, at, None, actor="", attempt=attempt))
+        await self._record.submit(
+            Decision(fresh(), operation.id, operation.serial, at, None, actor="", attempt=attempt)
+        )
 
     async def claim(self, wanted: Claim, begin_with: BeginWith = nothing_begun, claimer: int = 0) -> list[Claimed]:
         """Takes what is due in one bucket.

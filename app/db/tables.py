@@ -4,11 +4,17 @@ How the rows of one payment hang together:
 
     events (what was delivered) ── operation_id ──> operations (one a payment) <── attempts (each call out)
                                                               │            <── history (each change)
-                     external_refunds (what others gave back) ┘└── saga_hash ──> sagas (the definition it began with)
+                     external_refunds (what others gave back) ┘│           <── queue (while it is under way)
+                                                               └── saga_hash ──> sagas (the definition it began with)
 
 Every table that belongs to an operation leads its primary key with `bucket`, so that all rows of one operation sit on
 one node of a distributed PostgreSQL; on one server there is one bucket. JSON is kept in `json`, not `jsonb`: it is
 never searched, and `jsonb` refuses the NUL that a sender may write as an escape.
+
+What stays cheap beside millions of finished operations does so for two reasons. No index of `operations` has a column
+that changes on the way to success, so its updates are heap-only; what is under way is found by `queue`. And what is
+written for an operation after it was stored lies by its `serial`, beside that of its neighbours in time: by its id, which
+is a hash, each row would be on an index page of its own, and each page go into the log whole after a checkpoint.
 """
 
 from datetime import datetime
@@ -28,6 +34,7 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -55,6 +62,11 @@ def words(kind: type[StrEnum], name: str) -> Enum:
         length=32,
         values_callable=lambda members: [member.value for member in members],
     )
+
+
+def of_operation(name: str) -> ForeignKeyConstraint:
+    """The rows of a table belong to operations, by their serials."""
+    return ForeignKeyConstraint(["bucket", "operation_serial"], ["operations.bucket", "operations.serial"], name=name)
 
 
 TIME = DateTime(timezone=True)
@@ -88,6 +100,7 @@ class OperationRow(SQLModel, table=True):
 
     `leased_until` is the end of the lease as the heartbeat has moved it; it is in no index, so that a heartbeat stays a
     heap-only update. `transition` is the id of the last decision written, by which a resend finds that it has won.
+    `serial` is an id that rises with time, said to nobody: the tables that are written with each change mean the operation by it.
     `stripped_at` is when retention took away all but what a redelivery is compared with.
     """
 
@@ -112,31 +125,17 @@ class OperationRow(SQLModel, table=True):
         CheckConstraint("(status = 'held') = (held_reason is not null)", name="operations_held_has_reason"),
         CheckConstraint("status <> 'refunded' or phase = 'refund'", name="operations_refunded_in_refund"),
         ForeignKeyConstraint(["saga_hash"], ["sagas.hash"], name="operations_saga"),
-        # What a worker may claim, soonest first: live rows only, so finished ones never slow a claim.
-        Index(
-            "operations_due",
-            "bucket",
-            "next_run_at",
-            "id",
-            postgresql_where=text("status in ('pending', 'error', 'waiting')"),
-        ),
-        # What a supervisor looks through: only what is claimed at this moment.
-        Index("operations_claimed", "bucket", "complete_by", postgresql_where=text("status = 'processing'")),
+        UniqueConstraint("bucket", "serial", name="operations_serial"),
         # The listings of people: newest first, and what is held.
         Index("operations_newest", "created_at", "id"),
         Index("operations_order", "order_id", "created_at", "id"),
         Index("operations_external", "external_id", "created_at", "id"),
-        Index("operations_held", "created_at", "id", postgresql_where=text("status = 'held'")),
-        # What has finished in the last minute, and what retention is to strip: each row once, at its end.
-        Index(
-            "operations_finished",
-            "finished_at",
-            postgresql_where=text("finished_at is not null and stripped_at is null"),
-        ),
+        Index("operations_held", "created_at", "id", postgresql_where=text("held_reason is not null")),
     )
 
     bucket: int = Field(primary_key=True, sa_type=SmallInteger)
     id: UUID = Field(primary_key=True)
+    serial: UUID
     source: str = Field(sa_type=Text)
     external_id: str = Field(sa_type=Text)
     order_id: str = Field(sa_type=Text)
@@ -224,13 +223,11 @@ class AttemptRow(SQLModel, table=True):
     __tablename__ = "attempts"
     __table_args__ = (
         CheckConstraint("(outcome is null) = (finished_at is null)", name="attempts_open_until_finished"),
-        ForeignKeyConstraint(
-            ["bucket", "operation_id"], ["operations.bucket", "operations.id"], name="attempts_operation"
-        ),
+        of_operation("attempts_operation"),
     )
 
     bucket: int = Field(primary_key=True, sa_type=SmallInteger)
-    operation_id: UUID = Field(primary_key=True)
+    operation_serial: UUID = Field(primary_key=True)
     lease: int = Field(primary_key=True, sa_type=Integer)
     step: str = Field(sa_type=Text)
     action: Action = Field(sa_type=words(Action, "attempts_action"))
@@ -251,13 +248,13 @@ class HistoryRow(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("(revision = 1) = (from_status is null)", name="history_begins_with_creation"),
         CheckConstraint("(from_status is null) = (from_phase is null)", name="history_from_is_whole"),
-        ForeignKeyConstraint(
-            ["bucket", "operation_id"], ["operations.bucket", "operations.id"], name="history_operation"
-        ),
+        of_operation("history_operation"),
+        # What has finished in the last minute, and what retention is to strip.
+        Index("history_finished", "at", postgresql_where=text("to_status in ('succeeded', 'refunded')")),
     )
 
     bucket: int = Field(primary_key=True, sa_type=SmallInteger)
-    operation_id: UUID = Field(primary_key=True)
+    operation_serial: UUID = Field(primary_key=True)
     revision: int = Field(primary_key=True, sa_type=Integer)
     transition: UUID
     from_phase: Phase | None = Field(sa_type=words(Phase, "history_from_phase"))

@@ -26,20 +26,23 @@ class Heard:
     traceparent: str | None
 
 
-def new_operation(operation_id: UUID, saga: Saga, saga_hash: str, heard: Heard, now: datetime) -> Operation:
+def new_operation(
+    operation_id: UUID, serial: UUID, saga: Saga, saga_hash: str, heard: Heard, now: datetime
+) -> Operation:
     """A new operation, ready for its first step after the payment; the payment is done, as we hear of it.
 
     Args:
         now: the database's time, from which the saga's deadline counts.
     """
-    return filled_in(blank_of(saga, saga_hash), saga, operation_id, heard, now)
+    return filled_in(blank_of(saga, saga_hash), saga, operation_id, serial, heard, now)
 
 
-def filled_in(blank: Operation, saga: Saga, operation_id: UUID, heard: Heard, now: datetime) -> Operation:
+def filled_in(blank: Operation, saga: Saga, operation_id: UUID, serial: UUID, heard: Heard, now: datetime) -> Operation:
     """As `new_operation`, with what all new operations of the saga have in common made before."""
     return replace(
         blank,
         id=operation_id,
+        serial=serial,
         source=heard.source,
         external_id=heard.external_id,
         order_id=heard.order_id,
@@ -60,6 +63,7 @@ def blank_of(saga: Saga, saga_hash: str) -> Operation:
     payment, *rest = saga.steps
     return Operation(
         id=_NOBODY,
+        serial=_NOBODY,
         source="",
         external_id="",
         order_id="",

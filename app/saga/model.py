@@ -177,6 +177,7 @@ class Operation:
     """One payment on its way to be made good.
 
     Args:
+        serial: an id of its own that rises with time; the database keeps neighbours in time side by side by it.
         step: the name of the step that is at work, was last at work, or is next.
         action: what the next call for that step is.
         attempt: how often the present action was claimed; counted at the claim, so that a claim that kills its
@@ -189,6 +190,7 @@ class Operation:
     """
 
     id: UUID
+    serial: UUID
     source: str
     external_id: str
     order_id: str

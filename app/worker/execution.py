@@ -142,7 +142,7 @@ class Execution:
             signal = answer if ours else LateAnswer(sending.step, sending.action, answer, sending.key)
             transition = advance(self.saga, current, signal, now, random.random())
             if transition is None:
-                await persist(partial(self.parts.store.end_attempt, operation.id, attempt))
+                await persist(partial(self.parts.store.end_attempt, operation, attempt))
                 return None
             if await self.record(transition, attempt, at=now):
                 return transition.after

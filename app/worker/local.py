@@ -87,6 +87,7 @@ class LocalStep:
         self.decision = Decision(
             id=uuid4(),
             operation_id=sending.operation.id,
+            serial=sending.operation.serial,
             at=now,
             transition=self.transition,
             actor=execution.parts.worker,
@@ -100,8 +101,7 @@ class LocalStep:
         transition, decision = self.transition, self.decision
         if transition is None or decision is None:
             return False
-        after = transition.after
-        return await self._execution.parts.local.landed(after.id, after.revision, decision.id)
+        return await self._execution.parts.local.landed(transition.after, decision.id)
 
 
 def unavailable(detail: str) -> Exchange:

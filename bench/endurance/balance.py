@@ -24,7 +24,7 @@ SELECT (SELECT count(*) FROM attempts WHERE outcome IS NULL) AS open_attempts,
      - (SELECT count(*) FROM history) AS history_missing,
        (SELECT count(*) FROM operations AS o
          WHERE stripped_at IS NULL AND NOT EXISTS (
-               SELECT FROM attempts AS a WHERE a.bucket = o.bucket AND a.operation_id = o.id AND a.outcome = 'done'))
+               SELECT FROM attempts AS a WHERE a.bucket = o.bucket AND a.operation_serial = o.serial AND a.outcome = 'done'))
        AS without_attempt,
        (SELECT count(*) FROM events WHERE status = 'accepted') - (SELECT count(*) FROM operations) AS events_over
 """

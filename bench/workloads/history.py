@@ -61,7 +61,8 @@ async def with_backlog(stage: Stage, count: int) -> str:
     async with stage.serving(name, supplier=1, roles=["api"]) as running:
         await stage.load(running.ports, 1, ORIGINAL)
     connection = await stage.postgres.connect(name)
-    await connection.execute("UPDATE operations SET next_run_at = now() + interval '1 day'")
+    for table in ("operations", "queue"):
+        await connection.execute(f"UPDATE {table} SET next_run_at = now() + interval '1 day'")
     await multiply(connection, f"{ORIGINAL}_0", count)
     await connection.close()
     return name

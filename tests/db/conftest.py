@@ -12,6 +12,7 @@ from app.db.sagas import Sagas
 from app.db.store import Store
 from tests.builders import FixedClock, purchase_saga
 from tests.db.losing import Losing
+from tests.queued import in_step
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ async def store(database_url: str, clock: FixedClock) -> AsyncIterator[Store]:
     store = Store(database_url, 1, clock)
     yield store
     await store.close()
+    assert await in_step(database_url)
 
 
 @pytest.fixture

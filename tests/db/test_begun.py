@@ -64,7 +64,9 @@ async def test_those_that_are_ready_are_begun_and_the_others_are_claimed_alone(
         is_begun = one.operation.external_id != "pay_2"
         stored = await store.load(one.operation.id)
         assert stored == (begin(one).operation if is_begun else one.operation)
-        calls = await database.fetch("SELECT lease, outcome FROM attempts WHERE operation_id = $1", one.operation.id)
+        calls = await database.fetch(
+            "SELECT lease, outcome FROM attempts WHERE operation_serial = $1", one.operation.serial
+        )
         assert [tuple(call) for call in calls] == [(1, None)] * is_begun
     assert await database.fetchval("SELECT count(*) FROM history WHERE cause = 'claimed'") == 3
 

@@ -99,9 +99,9 @@ async def test_an_answer_wins_over_the_crash_that_was_assumed_and_never_the_othe
     store: Store, database: Any
 ) -> None:
     operation = await begun(store, await claimed(store))
-    await store.end_attempt(operation.id, crashed(operation, NOW))
+    await store.end_attempt(operation, crashed(operation, NOW))
     answer = AttemptEnd(operation.lease, Outcome.DONE, {"status": 200, "body": "\x00"}, NOW)
-    await store.end_attempt(operation.id, answer)
-    await store.end_attempt(operation.id, crashed(operation, NOW))
+    await store.end_attempt(operation, answer)
+    await store.end_attempt(operation, crashed(operation, NOW))
     assert await database.fetchval("SELECT outcome FROM attempts") == "done"
     assert await database.fetchval("SELECT response FROM attempts") is not None

@@ -41,7 +41,7 @@ def decided(operation: Operation, signal: StepDone | CancelRequested) -> Transit
 
 
 def decision_on(operation: Operation) -> Decision:
-    return Decision(uuid4(), operation.id, NOW, decided(operation, StepDone(None)), "worker-1")
+    return Decision(uuid4(), operation.id, operation.serial, NOW, decided(operation, StepDone(None)), "worker-1")
 
 
 async def write_effect(transaction: LocalTransaction) -> None:
@@ -66,8 +66,9 @@ async def test_what_a_step_writes_is_committed_with_the_record_of_it(
 
     assert await local.run("order-1", work, TIMEOUT) == "done"
     assert await effects(database) == 1
-    assert await local.landed(operation.id, 3, decision.id)
-    assert not await local.landed(operation.id, 3, uuid4())
+    after = decided(operation, StepDone(None)).after
+    assert await local.landed(after, decision.id)
+    assert not await local.landed(after, uuid4())
 
 
 async def test_a_step_whose_operation_has_changed_meanwhile_leaves_nothing_behind(
@@ -157,6 +158,6 @@ async def test_a_step_whose_connection_breaks_leaves_nothing_behind(
     with pytest.raises(DatabaseUnavailable):
         await local.run("order-1", work, TIMEOUT)
     assert await effects(database) == 0
-    assert not await local.landed(operation.id, 3, decision.id)
+    assert not await local.landed(decided(operation, StepDone(None)).after, decision.id)
     stored = await store.load(operation.id)
     assert stored == operation

@@ -13,6 +13,7 @@ from app.saga import advance
 from app.saga.model import Operation, Status, Transition
 from app.saga.signals import StepDone
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
+from tests.queued import put_in_step
 
 LEASE = timedelta(seconds=30)
 
@@ -68,10 +69,10 @@ async def test_a_row_that_cannot_be_read_does_not_keep_the_others_from_being_cla
     await make_unreadable(database, "pay_2")
     assert sorted(one.external_id for one in await claim(store)) == ["pay_1", "pay_3"]
     assert await claim(store) == []
-    row = await database.fetchrow("SELECT id, status, revision FROM operations WHERE external_id = 'pay_2'")
+    row = await database.fetchrow("SELECT serial, status, revision FROM operations WHERE external_id = 'pay_2'")
     assert (row["status"], row["revision"]) == (Status.PROCESSING, 2)
-    history = "SELECT count(*) FROM history WHERE operation_id = $1"
-    assert await database.fetchval(history, row["id"]) == 2
+    history = "SELECT count(*) FROM history WHERE operation_serial = $1"
+    assert await database.fetchval(history, row["serial"]) == 2
 
 
 async def test_leases_that_nobody_can_take_back_do_not_hide_the_others(
@@ -83,6 +84,7 @@ async def test_leases_that_nobody_can_take_back_do_not_hide_the_others(
     for place, operation in enumerate(claimed):
         ends = NOW + LEASE + timedelta(seconds=place // 2)
         await database.execute("UPDATE operations SET complete_by = $1 WHERE id = $2", ends, operation.id)
+    await put_in_step(database)
     await make_unreadable(database, claimed[0].external_id)
     clock.advance(LEASE * 2)
     first = await store.expired(0, 2)

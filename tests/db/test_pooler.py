@@ -9,6 +9,7 @@ import pytest
 
 from app.db import reads
 from app.db.engine import connect, create
+from app.db.filters import OperationFilter
 from app.db.sagas import Sagas
 from app.db.schema import check, upgrade
 from app.db.stats import stats
@@ -45,7 +46,7 @@ async def test_migrations_writes_and_reads_work_where_each_transaction_gets_anot
         await sagas.store(purchase_saga())
         await store.ingest(arrival_of(operation))
         assert await reads.operation(engine, operation.id) == await store.load(operation.id)
-    assert {found.id for found in await reads.operations(engine, reads.OperationFilter(), 9)} == {
+    assert {found.id for found in await reads.operations(engine, OperationFilter(), 9)} == {
         operation.id for operation in operations
     }
     assert (await stats(engine, NOW)).difference == 0

@@ -10,7 +10,8 @@ import pytest
 
 from app.db import reads
 from app.db.engine import AsyncEngine, connect
-from app.db.reads import Cursor, OperationFilter
+from app.db.filters import OperationFilter
+from app.db.reads import Cursor
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus
@@ -20,14 +21,14 @@ from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_
 MINUTE = timedelta(minutes=1)
 
 ADD_ATTEMPT = """
-INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, worker, request, response, outcome, started_at,
-                      finished_at)
-VALUES (0, $1, $2, 'purchase', 'do', $2, 'worker-1', $3, $4, $5, '2026-01-01 12:00Z', $6)
+INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, worker, request, response, outcome,
+                      started_at, finished_at)
+VALUES (0, (SELECT serial FROM operations WHERE id = $1), $2, 'purchase', 'do', $2, 'worker-1', $3, $4, $5, '2026-01-01 12:00Z', $6)
 """
 ADD_HISTORY = """
-INSERT INTO history (bucket, operation_id, revision, transition, from_phase, from_status, to_phase, to_status, cause,
+INSERT INTO history (bucket, operation_serial, revision, transition, from_phase, from_status, to_phase, to_status, cause,
                      actor, at, note)
-VALUES (0, $1, 2, $2, 'purchase', 'pending', 'refund', 'pending', 'cancel_requested', 'api_key:shop', $3,
+VALUES (0, (SELECT serial FROM operations WHERE id = $1), 2, $2, 'purchase', 'pending', 'refund', 'pending', 'cancel_requested', 'api_key:shop', $3,
         'the customer called')
 """
 

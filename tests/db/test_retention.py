@@ -12,6 +12,7 @@ import pytest
 
 from app.db import reads, retention
 from app.db.engine import AsyncEngine, connect
+from app.db.filters import OperationFilter
 from app.db.operator_requests import OperatorReceipt, OperatorRequests
 from app.db.refunds import RefundClaim, Told, add_told, take, told_of
 from app.db.retention import drop_events, drop_receipts, drop_refund_claims, drop_refunds_told, strip_finished
@@ -22,6 +23,7 @@ from app.db.tables import EventStatus
 from app.saga.model import Status
 from app.saga.refund_facts import KnownRefund, RefundStanding
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
+from tests.queued import put_in_step
 
 LATER = NOW + timedelta(days=1)
 DAY = timedelta(days=1)
@@ -44,16 +46,17 @@ async def own(database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
 
 async def finish(own: "asyncpg.Connection[Any]", external_id: str) -> None:
     """Ends an operation, with a call and an error behind it."""
-    id_ = await own.fetchval(
+    serial = await own.fetchval(
         "UPDATE operations SET status = 'refunded', phase = 'refund', reason = 'rejected', next_run_at = NULL,"
-        " finished_at = $1, traceparent = 'secret', last_error = $2 WHERE external_id = $3 RETURNING id",
+        " finished_at = $1, traceparent = 'secret', last_error = $2 WHERE external_id = $3 RETURNING serial",
         *(NOW, '{"kind":"rejected","status":422,"detail":"secret"}', external_id),
     )
     await own.execute(
-        "INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, worker, request, started_at)"
+        "INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, worker, request, started_at)"
         " VALUES (0, $1, 1, 'purchase', 'do', 1, 'worker-1', '{\"body\":\"secret\"}', $2)",
-        *(id_, NOW),
+        *(serial, NOW),
     )
+    await put_in_step(own)
 
 
 async def test_a_finished_operation_keeps_what_a_redelivery_is_compared_with_and_no_more(
@@ -95,7 +98,7 @@ async def test_what_is_not_finished_or_not_old_enough_stays_whole(
         await store.ingest(arrival_of(operation_for(name)))
     await finish(own, "pay_2")
     assert await strip_finished(engine, NOW) == 0
-    found = await reads.operations(engine, reads.OperationFilter(), 9)
+    found = await reads.operations(engine, OperationFilter(), 9)
     assert all(operation.steps for operation in found)
     assert await strip_finished(engine, LATER) == 1
     kept = await reads.operation(engine, operation_for("pay_1").id)

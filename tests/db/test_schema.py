@@ -12,13 +12,14 @@ from sqlalchemy import Connection, text
 import app
 from app.db import schema
 from app.db.engine import AsyncEngine, connect, create
+from app.db.queue_table import QueueRow
 from app.db.reconciliations import ReconciliationRow
 from app.db.refund_tables import ExternalRefundRow
 from app.db.tables import OperationRow
 from app.errors import DatabaseBehind, DatabaseUnavailable
 
 # Each brings the tables of its module; the metadata is one for all.
-DECLARED = (OperationRow, ExternalRefundRow, ReconciliationRow)
+DECLARED = (OperationRow, QueueRow, ExternalRefundRow, ReconciliationRow)
 METADATA = DECLARED[0].metadata
 
 CATALOG = """
@@ -47,7 +48,7 @@ async def test_migrations_make_the_very_tables_that_the_models_declare(
     migrated, declared = await catalog(database_url), await catalog(bare_database_url)
     assert migrated == declared
     assert ("operations", "operations_never_wait_for_ever") in migrated
-    assert "WHERE" in migrated["operations", "operations_due"]
+    assert "WHERE" in migrated["queue", "queue_due"]
 
 
 async def test_alembic_finds_nothing_to_add(database_url: str) -> None:

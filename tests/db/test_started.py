@@ -32,12 +32,10 @@ async def settle() -> None:
 
 async def rows(database: Any, table: str, external_id: str) -> list[dict[str, Any]]:
     """An operation's rows of a table, without what no two operations share."""
-    own = "id" if table == "operations" else "operation_id"
-    query = (
-        f"SELECT t.* FROM {table} AS t JOIN operations AS o ON o.id = t.{own} WHERE o.external_id = $1 ORDER BY 1, 2, 3"
-    )
+    own = "serial" if table == "operations" else "operation_serial"
+    query = f"SELECT t.* FROM {table} AS t JOIN operations AS o ON o.serial = t.{own} WHERE o.external_id = $1 ORDER BY 1, 2, 3"
     found = [dict(row) for row in await database.fetch(query, external_id)]
-    strange = ("id", "operation_id", "external_id", "event_id", "transition", "idempotency_key")
+    strange = ("id", "serial", "operation_serial", "external_id", "event_id", "transition", "idempotency_key")
     return [{name: value for name, value in row.items() if name not in strange} for row in found]
 
 
@@ -53,7 +51,7 @@ async def test_what_is_taken_as_it_is_stored_stands_as_if_it_had_been_claimed_an
     sending = prepare(purchase_saga(), one.operation, CLAIMED_AT)
     assert isinstance(sending, Sending)
     assert await store.begin(sending.operation, replace(start_of(sending, sending.operation), at=CLAIMED_AT))
-    for table in ("operations", "history", "attempts"):
+    for table in ("operations", "queue", "history", "attempts"):
         assert await rows(database, table, "pay_1") == await rows(database, table, "pay_2"), table
     assert len(await rows(database, "history", "pay_1")) == 2
     assert len(await rows(database, "attempts", "pay_1")) == 1
@@ -269,8 +267,9 @@ async def test_with_several_buckets_each_is_started_in_its_own(
     await settle()
     assert {one.status for one in stored} == {EventStatus.ACCEPTED}
     assert [start.told for _, start in many] == [[True]] * 12
-    astray = "SELECT count(*) FROM {} AS t JOIN operations AS o ON o.id = t.operation_id WHERE o.bucket <> t.bucket"
-    assert [await database.fetchval(astray.format(table)) for table in ("history", "attempts", "events")] == [0, 0, 0]
+    astray = "SELECT count(*) FROM {0} AS t JOIN operations AS o ON o.{1} = t.operation_{1} WHERE o.bucket <> t.bucket"
+    for table, key in (("history", "serial"), ("attempts", "serial"), ("queue", "serial"), ("events", "id")):
+        assert await database.fetchval(astray.format(table, key)) == 0, table
     assert await database.fetchval("SELECT count(DISTINCT bucket) FROM operations") == 4
     again = [started(operation_for(f"pay_{number}"), buckets=4, delivery_id="msg_2") for number in range(12)]
     assert {one.status for one in await wide_store.ingest_all([one for one, _ in again])} == {EventStatus.DUPLICATE}

@@ -9,6 +9,7 @@ from app.db.stats import StatusCount, stats
 from app.db.store import Store
 from app.saga.model import Phase, Status
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
+from tests.queued import put_in_step
 
 ENDS = {
     "pay_1": "status = 'succeeded', next_run_at = NULL, finished_at = $1::timestamptz - interval '30 s'",
@@ -28,6 +29,7 @@ async def test_every_payment_is_counted_once_by_what_became_of_it(engine: AsyncE
     for external_id, end in ENDS.items():
         await store.ingest(arrival_of(operation_for(external_id)))
         await connection.execute(f"UPDATE operations SET {end} WHERE external_id = '{external_id}'", NOW)
+    await put_in_step(connection)
     await store.close()
     counted = await stats(engine, NOW)
     assert set(counted.operations) == {

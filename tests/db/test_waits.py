@@ -15,6 +15,7 @@ from app.db.store import Store
 from app.saga import advance
 from app.saga.signals import CancelRequested, StepDone
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
+from tests.queued import put_in_step
 
 LEASE = timedelta(seconds=30)
 
@@ -53,13 +54,15 @@ async def test_a_delivery_that_waited_for_the_same_payment_sees_what_was_stored(
         columns = "bucket, source, order_id, currency, saga, saga_hash, event_id, phase, status, step, action,"
         columns += " attempt, revision, lease, next_run_at, deadline, steps, created_at, updated_at"
         await database.execute(
-            f"INSERT INTO operations (id, external_id, amount, {columns}) SELECT $1, 'pay_1', 1, {columns} FROM operations",
+            f"INSERT INTO operations (id, serial, external_id, amount, {columns})"
+            f" SELECT $1, $1, 'pay_1', 1, {columns} FROM operations",
             arrival.operation.id if arrival.operation else None,
         )
         storing = asyncio.create_task(store.ingest(arrival))
         await until_somebody_waits(database)
     found = await storing
     assert (found.status, found.detail) == ("conflict", "the payment is known with another amount: 1, not 1999")
+    await put_in_step(database)
 
 
 async def test_a_server_that_defaults_to_another_isolation_makes_no_difference(

@@ -26,6 +26,7 @@ from tests.builders import FixedClock, purchase_saga
 from tests.fakes.ledger import Captured, Given
 from tests.fakes.server import Fake
 from tests.providers.stages import hear, signed, stage_of
+from tests.queued import put_in_step
 
 DAY = timedelta(hours=24)
 
@@ -97,6 +98,7 @@ class Books:
         """Makes of an operation what a worker would have made of it."""
         changes = ", ".join(f"{name} = {value}" for name, value in columns.items())
         await self.database.execute(f"UPDATE operations SET {changes} WHERE id = $1", self.id(payment))
+        await put_in_step(self.database)
 
     async def all(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of what deliveries make."""

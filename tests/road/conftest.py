@@ -8,6 +8,7 @@ import pytest
 
 from app.db.claim import Claimed
 from app.db.store import Store
+from tests.queued import in_step
 from tests.road.line import Line, line_to
 from tests.road.refunding import RefundWorld, refund_world_of
 from tests.road.watch import Watch, watching
@@ -19,6 +20,7 @@ async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     """The partners, listening, beside an empty database; the test starts the service."""
     async with world_of(tmp_path, database_url) as world:
         yield world
+    assert await in_step(database_url)
 
 
 @pytest.fixture
@@ -56,3 +58,4 @@ async def refund_world(tmp_path: Path, database_url: str) -> AsyncIterator[Refun
     """Stripe and the supplier, listening, beside an empty database; the test starts the service."""
     async with refund_world_of(tmp_path, database_url) as world:
         yield world
+    assert await in_step(database_url)

@@ -57,7 +57,12 @@ async def test_killed_between_its_commit_and_its_call_it_is_called_by_another_on
         operation = operation_id("shop", payment.id)
 
         async def stored() -> bool:
-            return bool(await watch.ask("SELECT count(*) = 1 FROM attempts WHERE operation_id = $1", operation))
+            return bool(
+                await watch.ask(
+                    "SELECT count(*) = 1 FROM attempts JOIN operations ON serial = operation_serial WHERE id = $1",
+                    operation,
+                )
+            )
 
         await until(stored)
         await killed.kill()

@@ -25,10 +25,17 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
-OPEN_ATTEMPT = """
-INSERT INTO attempts (bucket, operation_id, lease, step, action, attempt, worker, request, started_at)
-VALUES (0, $1, $2, 'held', 'do', 1, 'nobody', '{}', now())
+# Whoever puts a call on record first takes the lock of its name: the operation's id, whose lower digits are the serial's
+# too, so that it is known before the operation is; and the lease.
+GATE = """
+CREATE OR REPLACE FUNCTION pass_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(right(NEW.operation_serial::text, 21) || NEW.lease, 0));
+    RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER gate BEFORE INSERT ON attempts FOR EACH ROW EXECUTE FUNCTION pass_the_gate()
 """
+CLOSE_GATE = "SELECT pg_advisory_xact_lock(hashtextextended(right($1::text, 21) || $2::int, 0))"
 
 
 class Watch:
@@ -62,12 +69,11 @@ class Watch:
     async def before_the_call(self, operation_id: str, lease: int) -> AsyncIterator[None]:
         """While the block runs, the call under this lease cannot be put on record: so it does not go out.
 
-        Another transaction has put an attempt of that name on record and not committed it; in the end it never does.
+        It need not be stored yet.
         """
+        await self.connection.execute(GATE)
         async with self.holding() as connection:
-            # No foreign key is checked: its lock on the operation would keep the claim away as well.
-            await connection.execute("SET LOCAL session_replication_role = replica")
-            await connection.execute(OPEN_ATTEMPT, UUID(operation_id), lease)
+            await connection.execute(CLOSE_GATE, operation_id, lease)
             yield
 
     @contextlib.asynccontextmanager

@@ -90,6 +90,7 @@ def created(saga: Saga, now: datetime = NOON) -> Operation:
     """The operation that a payment of this saga makes."""
     return new_operation(
         UUID("6a1f4c9e-0000-5000-8000-000000000001"),
+        UUID("6a1f4c9e-0000-7000-8000-000000000001"),
         saga,
         "hash",
         Heard(

@@ -7,6 +7,7 @@ import asyncpg
 
 from app.db import schema
 from app.wiring import Role
+from tests.queued import strays
 from tests.road.world import World, bought, world_of
 
 
@@ -35,9 +36,10 @@ async def test_payments_of_all_buckets_go_their_way_and_lie_together_with_what_b
             }
             await told_again(world)
     connection = await asyncpg.connect(bare_database_url)
-    for table in ("history", "attempts", "events"):
-        astray = f"SELECT count(*) FROM {table} AS t JOIN operations AS o ON o.id = t.operation_id WHERE o.bucket <> t.bucket"
+    for table, key in (("history", "serial"), ("attempts", "serial"), ("events", "id")):
+        astray = f"SELECT count(*) FROM {table} AS t JOIN operations AS o ON o.{key} = t.operation_{key} WHERE o.bucket <> t.bucket"
         assert await connection.fetchval(astray) == 0
+    assert await strays(connection) == 0
     assert await connection.fetchval("SELECT count(DISTINCT bucket) FROM operations") == 4
     await connection.close()
 

@@ -18,6 +18,7 @@ from app.settings import Retention
 from app.worker import retention
 from app.worker.retention import Sweeper, interval
 from tests.builders import NOW, FixedClock, arrival_of, operation_for, purchase_saga
+from tests.queued import put_in_step
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ async def finished_ago(url: str, engine: AsyncEngine, kept: timedelta | None) ->
     refund = KnownRefund("re_1", 500, "EUR", RefundStanding.SUCCEEDED)
     await add_told(connection, [Told(0, operation_for("never_came").id, refund, NOW)])
     await connection.execute("UPDATE operations SET status = 'succeeded', next_run_at = NULL, finished_at = $1", NOW)
+    await put_in_step(connection)
     await connection.close()
     later = FixedClock(NOW + timedelta(days=1))
     return await Sweeper(engine, Retention(finished=kept, events=timedelta(hours=1)), later).sweep()
