@@ -104,6 +104,7 @@ async def serve(settings: Settings, *, role: Role, ready: Callable[[str], None])
     telemetry.configure()
     stopping = asyncio.Event()
     with _signals(stopping), _listen(settings.server.host, settings.server.port) as listening:
+        gc.collect()  # before there is work that would wait for it
         service = await build(settings, role)
         try:
             app = create_worker_app(service.context) if role is Role.WORKER else create_app(service.context)
@@ -118,7 +119,6 @@ def _spare_the_collector() -> None:
 
     Nearly all that a payment leaves behind goes by its reference count; cycles are few, so they are looked for more seldom.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_AT)
 

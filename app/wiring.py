@@ -100,7 +100,7 @@ async def build(settings: Settings, role: Role) -> Service:
         wakeup = Wakeup(url)
         wakeup.start()
         closing.push_async_callback(wakeup.stop)
-        sagas = Sagas(engine, settings.limits())
+        sagas = Sagas(engine, settings.limits(), settings.sagas.values())
         agents = Agents(settings.agents, clock)
         closing.push_async_callback(agents.aclose)
         runner = None

@@ -9,7 +9,10 @@ SELECT bucket, serial, next_run_at, complete_by FROM operations WHERE coalesce(n
 """
 _QUEUE = "SELECT bucket, operation_serial, next_run_at, complete_by FROM queue"
 STRAYS = f"""
-SELECT count(*) FROM (({_OPERATIONS} EXCEPT {_QUEUE}) UNION ALL ({_QUEUE} EXCEPT {_OPERATIONS})) AS strays
+SELECT (SELECT count(*) FROM (({_OPERATIONS} EXCEPT {_QUEUE}) UNION ALL ({_QUEUE} EXCEPT {_OPERATIONS})) AS strays)
+     + (SELECT count(*)
+          FROM (SELECT bucket, operation_serial FROM history UNION ALL SELECT bucket, operation_serial FROM attempts) AS part
+         WHERE NOT EXISTS (SELECT FROM operations AS o WHERE o.bucket = part.bucket AND o.serial = part.operation_serial))
 """
 ENDED = """
 INSERT INTO history (bucket, operation_serial, revision, transition, from_phase, from_status, to_phase, to_status, cause,
@@ -32,7 +35,7 @@ async def in_step(url: str) -> bool:
 
 
 async def strays(connection: Any) -> int:
-    """How many operations are under way and not in the queue as they say, or in it and not under way."""
+    """How many operations are under way and not in the queue as they say, or in it and not under way; and rows of none."""
     found: int = await connection.fetchval(STRAYS)
     return found
 

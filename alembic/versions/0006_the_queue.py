@@ -22,8 +22,7 @@ CREATE TABLE queue (
     next_run_at TIMESTAMP WITH TIME ZONE,
     complete_by TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (bucket, operation_serial),
-    CONSTRAINT queue_waits_or_is_claimed CHECK ((next_run_at is null) <> (complete_by is null)),
-    CONSTRAINT queue_operation FOREIGN KEY(bucket, operation_serial) REFERENCES operations (bucket, serial)
+    CONSTRAINT queue_waits_or_is_claimed CHECK ((next_run_at is null) <> (complete_by is null))
 )
 """
 # Every row is dead a moment after it was made. Autovacuum comes after some thousands of them, so that the pages are used
@@ -63,6 +62,7 @@ def upgrade() -> None:
     op.execute(f"ALTER TABLE operations ALTER COLUMN serial DROP DEFAULT, ALTER COLUMN serial TYPE UUID USING {SERIAL}")
     op.execute("ALTER TABLE operations ADD CONSTRAINT operations_serial UNIQUE (bucket, serial)")
     for table, place in PARTS.items():
+        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_operation")
         key_anew(table, "operation_serial UUID", "operation_id", ("serial", "id"), place)
     op.execute(f"{QUEUE} WITH ({OFTEN})")
     op.execute(FILL)
@@ -76,6 +76,10 @@ def downgrade() -> None:
     op.drop_table("queue")
     for table, place in PARTS.items():
         key_anew(table, "operation_id UUID", "operation_serial", ("id", "serial"), place)
+        op.execute(
+            f"ALTER TABLE {table} ADD CONSTRAINT {table}_operation"
+            " FOREIGN KEY (bucket, operation_id) REFERENCES operations (bucket, id)"
+        )
     op.execute("ALTER TABLE operations DROP COLUMN serial")
     create(OLD_INDEXES)
 
@@ -93,14 +97,8 @@ def key_anew(table: str, column: str, old: str, operation: tuple[str, str], plac
     op.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
     its_operation = f"o.bucket = r.bucket AND o.{pointed_to} = r.{old}"
     op.execute(f"UPDATE {table} AS r SET {name} = o.{points_to} FROM operations AS o WHERE {its_operation}")  # noqa: S608 - our names
-    op.execute(
-        f"ALTER TABLE {table} DROP CONSTRAINT {table}_operation, DROP CONSTRAINT {table}_pkey, DROP COLUMN {old}"
-    )
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey, DROP COLUMN {old}")
     op.execute(f"ALTER TABLE {table} ALTER COLUMN {name} SET NOT NULL, ADD PRIMARY KEY (bucket, {name}, {place})")
-    op.execute(
-        f"ALTER TABLE {table} ADD CONSTRAINT {table}_operation"
-        f" FOREIGN KEY (bucket, {name}) REFERENCES operations (bucket, {points_to})"
-    )
 
 
 def create(indexes: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, SmallInteger, text
 from sqlmodel import Field, SQLModel
 
-from app.db.tables import TIME, of_operation
+from app.db.tables import TIME
 
 
 class QueueRow(SQLModel, table=True):
@@ -23,7 +23,6 @@ class QueueRow(SQLModel, table=True):
     __tablename__ = "queue"
     __table_args__ = (
         CheckConstraint("(next_run_at is null) <> (complete_by is null)", name="queue_waits_or_is_claimed"),
-        of_operation("queue_operation"),
         # What a worker may claim, soonest first.
         Index(
             "queue_due",

@@ -1,6 +1,6 @@
 """The sagas as they were when their operations began: stored once by their hash, kept in memory afterwards."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sqlalchemy import Text, cast, select, text
@@ -24,11 +24,13 @@ class Sagas:
         limits: what the agents of the configuration promise about time, by their names.
     """
 
-    def __init__(self, engine: AsyncEngine, limits: Mapping[str, Limits]) -> None:
+    def __init__(self, engine: AsyncEngine, limits: Mapping[str, Limits], configured: Iterable[Saga] = ()) -> None:
         self._engine = engine
         self._limits = limits
         self._by_hash: dict[str, Saga] = {}
         self._stored: dict[Saga, str] = {}
+        for saga in configured:
+            self._bound(hash_of(saga), saga)
 
     def known(self, saga_hash: str) -> Saga | None:
         """The saga of that hash, with today's limits, where this process has met it."""
