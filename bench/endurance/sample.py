@@ -19,23 +19,23 @@ INDEXES = """
 SELECT indexrelname AS name, pg_relation_size(indexrelid) AS bytes
   FROM pg_stat_user_indexes WHERE idx_scan > 0 OR pg_relation_size(indexrelid) > 8192 ORDER BY indexrelname
 """
-# Each by its own partial index.
+# Each by an index of its own.
 OPEN = """
-SELECT (SELECT count(*) FROM operations WHERE status IN ('pending', 'error', 'waiting'))
-     + (SELECT count(*) FROM operations WHERE status = 'processing') AS open,
-       (SELECT count(*) FROM operations WHERE status = 'held') AS held
+SELECT (SELECT count(*) FROM queue) AS open, (SELECT count(*) FROM operations WHERE held_reason IS NOT NULL) AS held
 """
 WAL = "SELECT wal_bytes::float8 FROM pg_stat_wal"
 # What ended in a window of time: until its commit, from when its webhook first wanted to go out; both by the machine's clock.
 ENDED = """
-SELECT external_id, extract(epoch FROM pg_xact_commit_timestamp(xmin) - occurred_at)::float8 AS seconds
-  FROM operations
- WHERE finished_at >= to_timestamp($1) AND finished_at < to_timestamp($2) AND stripped_at IS NULL
+SELECT o.external_id, extract(epoch FROM pg_xact_commit_timestamp(o.xmin) - o.occurred_at)::float8 AS seconds
+  FROM history AS h
+  JOIN operations AS o ON o.bucket = h.bucket AND o.serial = h.operation_serial
+ WHERE h.to_status IN ('succeeded', 'refunded') AND h.at >= to_timestamp($1) AND h.at < to_timestamp($2)
+   AND o.finished_at = h.at
 """
 # Seconds that a window ends before the sample: what is finished by its own time must be committed by now.
 LAG = 2.0
-# Partial indexes, on what is under way or not yet emptied: they must not know how many payments there ever were.
-QUEUES = ("operations_due", "operations_claimed", "operations_held", "operations_finished", "events_not_accepted")
+# Indexes on what is under way or not yet emptied: they must not know how many payments there ever were.
+QUEUES = ("queue_pkey", "queue_due", "queue_claimed", "operations_held", "history_finished", "events_not_accepted")
 KEPT = ("operations", "events")  # a row a payment, for ever: their size is judged by the row
 MB = 1e6
 

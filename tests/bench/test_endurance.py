@@ -70,7 +70,7 @@ def test_times_are_told_apart_by_what_became_of_the_payment() -> None:
 
 def test_a_window_counts_wal_by_the_operation_and_tables_that_are_kept_by_the_row() -> None:
     tables = {"operations": {**TABLE, "index_bytes": 40_000}, "attempts": {**TABLE, "index_bytes": 0}}
-    asked = Asked(tables, {"operations_due": 8_192, "operations_newest": 1}, 3, 0, 5_000.0, [("a_0", 0.01)] * 10)
+    asked = Asked(tables, {"queue_due": 8_192, "operations_newest": 1}, 3, 0, 5_000.0, [("a_0", 0.01)] * 10)
     found = values(asked, {"p50": 0.002, "p99": 0.004}, 1_000.0)
     assert (found["acknowledged p50"], found["acknowledged p99"]) == (2.0, 4.0)
     assert (found["WAL"], found["open operations"], found["autovacuums"]) == (400.0, 3, 4)
