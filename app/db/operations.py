@@ -1,13 +1,14 @@
 """The statements that move operations: begin and heartbeat here, `claim` and `decisions` beside it: the one door.
 
-Each takes one bucket and many rows. Rows go in the order of their ids, so that two writers never wait for each other in a
-circle; where PostgreSQL locks in another order all the same, the deadlock's victim is sent again.
+Each takes one bucket and many rows. Rows go in the order of their serials and are looked for by them, so that two writers never
+wait for each other in a circle; where PostgreSQL locks in another order all the same, the deadlock's victim is sent again.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -44,12 +45,20 @@ BEGIN = f"""
 SELECT id FROM {DURABLE} LEFT JOIN still ON true
 """
 
+# Locked first, in their order: an update of its own takes rows as its plan comes by them.
 HEARTBEAT = """
+WITH held AS MATERIALIZED (
+    SELECT serial
+      FROM operations
+     WHERE bucket = $1 AND serial = ANY ($3::uuid[]) AND lease = ($4::int[])[array_position($3, serial)]
+       AND status = 'processing'
+     ORDER BY serial
+       FOR NO KEY UPDATE
+)
 UPDATE operations AS o
    SET leased_until = $2
-  FROM unnest($3::uuid[], $4::int[]) AS t(id, lease)
- WHERE o.bucket = $1 AND o.id = t.id AND o.lease = t.lease AND o.status = 'processing'
-RETURNING o.id, o.lease
+ WHERE o.bucket = $1 AND o.serial = ANY (ARRAY(SELECT serial FROM held))
+RETURNING o.serial, o.lease
 """
 
 # complete_by is the end of the lease as the claim set it, and a heartbeat only moves the end on: the index finds the
@@ -76,6 +85,19 @@ class Begun:
 
     operation: Operation
     start: AttemptStart
+
+
+class HeldLease(NamedTuple):
+    """A claim that a heartbeat renews: the serial and the id of its operation, and the number of the lease."""
+
+    serial: UUID
+    operation_id: UUID
+    number: int
+
+    @classmethod
+    def of(cls, operation: Operation) -> "HeldLease":
+        """The claim that an operation is under."""
+        return cls(operation.serial, operation.id, operation.lease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +145,16 @@ async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[Beg
 
 
 async def heartbeat(
-    connection: asyncpg.Connection, bucket: int, leases: Sequence[tuple[UUID, int]], leased_until: datetime
-) -> set[tuple[UUID, int]]:
-    """Moves the end of leases on; returns those that still hold."""
-    rows = await connection.fetch(
-        HEARTBEAT, bucket, leased_until, [id for id, _ in leases], [lease for _, lease in leases]
-    )
-    return {(row["id"], row["lease"]) for row in rows}
+    connection: asyncpg.Connection, bucket: int, leases: Sequence[HeldLease], leased_until: datetime
+) -> set[HeldLease]:
+    """Moves the end of leases on; returns those that still hold.
+
+    Of one operation only the last lease can: an earlier one was lost, and the operation claimed anew.
+    """
+    last = {one.serial: one.number for one in sorted(leases)}
+    rows = await connection.fetch(HEARTBEAT, bucket, leased_until, list(last), list(last.values()))
+    kept = {(row["serial"], row["lease"]) for row in rows}
+    return {one for one in leases if (one.serial, one.number) in kept}
 
 
 async def expired(

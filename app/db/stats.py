@@ -22,8 +22,13 @@ SELECT min(first.next_run_at)
                       ORDER BY q.next_run_at
                       LIMIT 1) AS first
 """)
+# The ending that stands: what was opened again, or was changed once it was final, counts by that.
 FINISHED = text("""
-SELECT count(*) FROM history WHERE to_status IN ('succeeded', 'refunded') AND at > CAST(:now AS timestamptz) - interval '1 minute'
+SELECT count(*)
+  FROM history AS h
+  JOIN operations AS o ON o.bucket = h.bucket AND o.serial = h.operation_serial
+ WHERE h.to_status IN ('succeeded', 'refunded') AND h.at > CAST(:now AS timestamptz) - interval '1 minute'
+   AND o.finished_at = h.at
 """)
 
 

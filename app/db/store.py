@@ -23,7 +23,7 @@ from app.db.decisions import Decision, is_one_statement, record_decisions
 from app.db.deliveries import Stored
 from app.db.ingest import Arrival
 from app.db.journal import AttemptEnd, AttemptStart
-from app.db.operations import Begun, Expired
+from app.db.operations import Begun, Expired, HeldLease
 from app.db.operator_requests import OperatorReceipt
 from app.db.reception import Reception
 from app.db.rows import bucket_of
@@ -140,13 +140,13 @@ class Store:
 
         return await self._writers["claim beside" if claimer else "claim"].transaction(work)
 
-    async def heartbeat(self, leases: Sequence[tuple[UUID, int]], leased_until: datetime) -> set[tuple[UUID, int]]:
+    async def heartbeat(self, leases: Sequence[HeldLease], leased_until: datetime) -> set[HeldLease]:
         """Moves the end of leases on; returns those that still hold. Raises DatabaseUnavailable."""
 
-        async def work(connection: asyncpg.Connection, _resent: bool) -> set[tuple[UUID, int]]:
-            kept: set[tuple[UUID, int]] = set()
-            for bucket, part in self._by_bucket(leases, lambda lease: lease[0]):
-                kept |= await operations.heartbeat(connection, bucket, sorted(part), leased_until)
+        async def work(connection: asyncpg.Connection, _resent: bool) -> set[HeldLease]:
+            kept: set[HeldLease] = set()
+            for bucket, part in self._by_bucket(leases, lambda lease: lease[:2]):
+                kept |= await operations.heartbeat(connection, bucket, part, leased_until)
             return kept
 
         return await self._writers["heartbeat"].transaction(work)
@@ -167,13 +167,19 @@ class Store:
 
         return await self._writers["claim"].transaction(work, alone=True)
 
-    def _by_bucket(self, items: Sequence[Row], id_of: Callable[[Row], UUID]) -> list[tuple[int, list[Row]]]:
-        """The items by bucket, and in the order of their ids: the order in which rows are locked everywhere."""
-        ordered = sorted(items, key=lambda item: id_of(item).int)
-        return by_bucket(ordered, lambda item: bucket_of(id_of(item), self.buckets))
+    def _by_bucket(
+        self, items: Sequence[Row], ids_of: Callable[[Row], tuple[UUID, UUID]]
+    ) -> list[tuple[int, list[Row]]]:
+        """The items by bucket, and in the order of their serials: the order in which rows are locked everywhere.
+
+        Args:
+            ids_of: the serial and the id of an item's operation.
+        """
+        ordered = sorted(items, key=lambda item: ids_of(item)[0].int)
+        return by_bucket(ordered, lambda item: bucket_of(ids_of(item)[1], self.buckets))
 
     async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:
-        parts = self._by_bucket(begun, lambda one: one.operation.id)
+        parts = self._by_bucket(begun, lambda one: (one.operation.serial, one.operation.id))
 
         async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
             return set().union(*[await operations.begin(connection, bucket, part) for bucket, part in parts])
@@ -182,7 +188,7 @@ class Store:
         return [one.operation.id in ours for one in begun]
 
     async def _flush_record(self, writer: Writer, decisions: Sequence[Decision]) -> list[bool]:
-        parts = self._by_bucket(decisions, lambda one: one.operation_id)
+        parts = self._by_bucket(decisions, lambda one: (one.serial, one.operation_id))
 
         async def work(connection: asyncpg.Connection, _resent: bool) -> set[UUID]:
             return set().union(*[await record_decisions(connection, bucket, part) for bucket, part in parts])

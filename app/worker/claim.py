@@ -188,7 +188,7 @@ class Claimer:
             self.places.give_back()
 
     def _start(self, claimed: Claimed, counted_from: float, prepared: Prepared | None) -> None:
-        lease = self._leases.hold(claimed.operation.id, claimed.operation.lease, counted_from)
+        lease = self._leases.hold(claimed.operation, counted_from)
         task = asyncio.create_task(self._carry_out(claimed, lease, prepared))
         self.running.add(task)
         task.add_done_callback(self._ended)

@@ -8,11 +8,12 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 from app.clock import Clock
+from app.db.operations import HeldLease
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
+from app.saga.model import Operation
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +28,13 @@ class Lease:
     `number` goes on under a claim that makes more than one call.
     """
 
-    operation_id: UUID
+    operation: Operation
     number: int
     until: float
+
+    def held(self) -> HeldLease:
+        """As the database knows it."""
+        return HeldLease(self.operation.serial, self.operation.id, self.number)
 
 
 class Leases:
@@ -41,9 +46,9 @@ class Leases:
         self._duration = duration
         self._held: set[Lease] = set()
 
-    def hold(self, operation_id: UUID, number: int, counted_from: float) -> Lease:
+    def hold(self, operation: Operation, counted_from: float) -> Lease:
         """Takes note of a claim. `counted_from`: our monotonic clock before the claim was sent."""
-        lease = Lease(operation_id, number, counted_from + self._duration.total_seconds())
+        lease = Lease(operation, operation.lease, counted_from + self._duration.total_seconds())
         self._held.add(lease)
         return lease
 
@@ -57,16 +62,16 @@ class Leases:
 
     async def beat(self) -> None:
         """Renews all leases once; one that was taken over meanwhile is over at once."""
-        held = [(lease, lease.number) for lease in self._held]
+        held = [(lease, lease.held()) for lease in self._held]
         if not held:
             return
         asked = self._clock.monotonic()
         leased_until = self._clock.now() + self._duration
-        kept = await self._store.heartbeat([(lease.operation_id, number) for lease, number in held], leased_until)
-        for lease, number in held:
-            if (lease.operation_id, number) in kept:
+        kept = await self._store.heartbeat([one for _, one in held], leased_until)
+        for lease, one in held:
+            if one in kept:
                 lease.until = asked + self._duration.total_seconds()
-            elif lease in self._held and lease.number == number:
+            elif lease in self._held and lease.number == one.number:
                 lease.until = asked
 
     async def run(self) -> None:

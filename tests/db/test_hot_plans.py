@@ -235,7 +235,7 @@ def test_what_a_lost_claim_has_taken_is_found_among_what_is_claimed(busy_url: st
     [
         (deliveries.KNOWN, [0, SOME], "operations_pkey"),
         (operations.LOAD, [0, SOME[0]], "operations_pkey"),
-        (operations.HEARTBEAT, [0, NOW + LEASE, SOME_CLAIMED, [1] * BATCH], "operations_pkey"),
+        (operations.HEARTBEAT, [0, NOW + LEASE, THEIR_SERIALS, [1] * BATCH], "operations_serial"),
         (journal.WRITTEN, [0, THEIR_SERIALS, [3] * BATCH, [CLAIMED_BY] * BATCH], "history_pkey"),
     ],
     ids=["known", "load", "heartbeat", "written"],

@@ -11,6 +11,7 @@ from app.db.claim import Claim
 from app.db.decisions import Decision
 from app.db.engine import AsyncEngine
 from app.db.local import LocalTransaction, LocalTransactions, OrderBusy, RolledBack
+from app.db.operations import HeldLease
 from app.db.store import Store
 from app.errors import DatabaseUnavailable
 from app.saga import advance
@@ -93,9 +94,9 @@ async def test_a_step_whose_operation_has_changed_meanwhile_leaves_nothing_behin
 async def test_no_row_is_locked_while_a_step_runs(local: LocalTransactions, store: Store, database: Any) -> None:
     """Trap 23: a heartbeat of many rows would wait behind it, and all their leases would run out."""
     operation = await claimed(store, database)
-    lease = (operation.id, operation.lease)
+    lease = HeldLease.of(operation)
 
-    async def work(transaction: LocalTransaction) -> set[tuple[Any, int]]:
+    async def work(transaction: LocalTransaction) -> set[HeldLease]:
         await write_effect(transaction)
         async with asyncio.timeout(5):
             return await store.heartbeat([lease], NOW)

@@ -8,6 +8,7 @@ from uuid import uuid4
 import asyncpg
 
 from app.db.claim import Claim
+from app.db.operations import HeldLease
 from app.db.store import Store
 from app.saga import advance
 from app.saga.model import Operation, Status, Transition
@@ -108,6 +109,6 @@ async def test_a_heartbeat_renews_the_lease_it_names_and_no_later_one(store: Sto
     """Trap 21: this process has lost a lease and has claimed the operation anew; the lost one is not renewed by that."""
     await receive(store, "pay_1")
     [operation] = await claim(store)
-    old = (operation.id, operation.lease)
+    old, new = HeldLease.of(operation), HeldLease(operation.serial, operation.id, 2)
     await database.execute("UPDATE operations SET lease = 2")
-    assert await store.heartbeat([old, (operation.id, 2)], NOW + LEASE) == {(operation.id, 2)}
+    assert await store.heartbeat([old, new], NOW + LEASE) == {new}

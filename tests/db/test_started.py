@@ -12,6 +12,7 @@ from app.db import reception
 from app.db.claim import Claim
 from app.db.deliveries import Stored
 from app.db.engine import create
+from app.db.operations import HeldLease
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus
@@ -63,7 +64,7 @@ async def test_what_is_taken_as_it_is_stored_can_be_recorded_on_and_is_claimed_b
     await store.ingest(arrival)
     later = NOW + timedelta(hours=1)
     assert await store.claim(Claim(uuid4(), 0, 10, "worker-2", later, later + LEASE)) == []
-    held = (start.begun.operation.id, start.begun.operation.lease)
+    held = HeldLease.of(start.begun.operation)
     assert await store.heartbeat([held], later) == {held}
     assert await store.record(done(start.begun.operation), actor="worker-1")
 

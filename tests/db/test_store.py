@@ -11,6 +11,7 @@ import pytest
 from app.db import store as stores
 from app.db.claim import Claimed, claim, nothing_begun
 from app.db.engine import create
+from app.db.operations import HeldLease
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.tables import EventStatus
@@ -207,7 +208,7 @@ async def test_operations_of_several_buckets_are_written_side_by_side(database_u
     assert {one.status for one in found} == {EventStatus.ACCEPTED}
     taken = [one for bucket in range(4) for one in await store.claim(replace(claim_of(40), bucket=bucket))]
     assert len(taken) == 40
-    leases = [(one.operation.id, 1) for one in taken]
+    leases = [HeldLease.of(one.operation) for one in taken]
     assert await store.heartbeat(leases, NOW + LEASE) == set(leases)
     landed = await asyncio.gather(*(store.record(done(one.operation), actor="worker-1") for one in taken))
     await store.close()

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
-from uuid import UUID
 
 from app.agents import Agents, Exchange
 from app.db.claim import BeginWith, Claim, Claimed
 from app.db.journal import AttemptEnd, AttemptStart
+from app.db.operations import HeldLease
 from app.db.sagas import Sagas
 from app.db.store import Store
 from app.db.wakeup import Wakeup
@@ -53,7 +53,7 @@ class SaidStore:
     """
 
     due: list[list[Claimed] | Exception] = field(default_factory=list)
-    kept: set[tuple[UUID, int]] | None = None
+    kept: set[HeldLease] | None = None
     meanwhile: Callable[[], Awaitable[None]] = nothing
     buckets: int = 1
     claims: list[Claim] = field(default_factory=list)
@@ -74,7 +74,7 @@ class SaidStore:
             begin_with(one)
         return found
 
-    async def heartbeat(self, leases: Sequence[tuple[UUID, int]], leased_until: datetime) -> set[tuple[UUID, int]]:
+    async def heartbeat(self, leases: Sequence[HeldLease], leased_until: datetime) -> set[HeldLease]:
         """Those that still hold."""
         self.beats.append(leased_until)
         await self.meanwhile()
@@ -178,7 +178,7 @@ def execution_of(
     """The work on a claim."""
     leases = Leases(cast("Store", store), clock, LEASE)
     from_ = clock.monotonic() if counted_from is None else counted_from
-    lease: Lease = leases.hold(one.operation.id, one.operation.lease, from_)
+    lease: Lease = leases.hold(one.operation, from_)
     parts = Parts(
         engine=cast("Any", None),
         store=cast("Store", store),

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from app.db.claim import Claimed
+from app.db.operations import HeldLease
 from app.errors import DatabaseUnavailable
 from app.saga import Sending, prepare
 from app.saga.model import Outcome
@@ -30,7 +31,7 @@ def test_a_lease_is_counted_from_before_its_claim_was_sent(clock: FixedClock) ->
     leases = Leases(as_store(SaidStore()), clock, LEASE)
     sent = clock.monotonic()
     clock.advance(timedelta(seconds=1.5))
-    lease = leases.hold(ONE.id, ONE.lease, sent)
+    lease = leases.hold(ONE, sent)
     clock.advance(LEASE - timedelta(seconds=1.5) - MOMENT)
     assert leases.surely_holds(lease)
     clock.advance(MOMENT)
@@ -45,7 +46,7 @@ async def test_a_heartbeat_is_counted_from_before_it_was_sent(clock: FixedClock)
 
     store = SaidStore(meanwhile=slow)
     leases = Leases(as_store(store), clock, LEASE)
-    lease = leases.hold(ONE.id, ONE.lease, clock.monotonic())
+    lease = leases.hold(ONE, clock.monotonic())
     clock.advance(timedelta(seconds=10))
     sent = clock.monotonic()
     await leases.beat()
@@ -56,15 +57,15 @@ async def test_a_heartbeat_is_counted_from_before_it_was_sent(clock: FixedClock)
 async def test_a_lease_that_was_taken_over_is_over_at_once(clock: FixedClock) -> None:
     """Trap 21: another worker has it; this one learns of it by its heartbeat and sends nothing more."""
     leases = Leases(as_store(SaidStore(kept=set())), clock, LEASE)
-    lease = leases.hold(ONE.id, ONE.lease, clock.monotonic())
+    lease = leases.hold(ONE, clock.monotonic())
     await leases.beat()
     assert not leases.surely_holds(lease)
 
 
 async def test_a_later_lease_of_the_same_operation_does_not_renew_the_lost_one(clock: FixedClock) -> None:
     """Trap 21: this process itself has claimed the operation anew, while a call under the lost lease is still out."""
-    leases = Leases(as_store(SaidStore(kept={(ONE.id, 2)})), clock, LEASE)
-    lost, present = (leases.hold(ONE.id, number, clock.monotonic()) for number in (1, 2))
+    leases = Leases(as_store(SaidStore(kept={HeldLease(ONE.serial, ONE.id, 2)})), clock, LEASE)
+    lost, present = (leases.hold(replace(ONE, lease=number), clock.monotonic()) for number in (1, 2))
     clock.advance(timedelta(seconds=1))
     await leases.beat()
     assert (leases.surely_holds(lost), leases.surely_holds(present)) == (False, True)
@@ -73,7 +74,7 @@ async def test_a_later_lease_of_the_same_operation_does_not_renew_the_lost_one(c
 async def test_what_is_done_with_is_not_renewed(clock: FixedClock) -> None:
     store = SaidStore()
     leases = Leases(as_store(store), clock, LEASE)
-    leases.release(leases.hold(ONE.id, ONE.lease, clock.monotonic()))
+    leases.release(leases.hold(ONE, clock.monotonic()))
     await leases.beat()
     assert store.beats == []
 
@@ -90,7 +91,7 @@ async def test_heartbeats_that_fail_are_tried_again_and_the_lease_ends_meanwhile
 
     store = SaidStore(meanwhile=away)
     leases = Leases(as_store(store), clock, timedelta(milliseconds=30))
-    lease = leases.hold(ONE.id, ONE.lease, clock.monotonic())
+    lease = leases.hold(ONE, clock.monotonic())
     beating = asyncio.create_task(leases.run())
     async with asyncio.timeout(10):
         await beaten.wait()

@@ -46,7 +46,7 @@ async def test_an_operation_that_was_accepted_is_worked_on_under_the_lease_that_
         shift.clock.advance(LEASE / 2)
         made.landed(accepted=True)
         [held] = shift.leases._held
-        assert (held.operation_id, held.number) == (operation.id, 1)
+        assert (held.operation.id, held.number) == (operation.id, 1)
         assert held.until == 1000.0 + LEASE.total_seconds()  # counted from before it was stored
         shift.may_end.set()
         await settle()
