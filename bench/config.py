@@ -17,6 +17,7 @@ LOCAL_STEP = 'do = { local = "bench.programs.steps:purchase" }'
 PLACES = 64  # operations at work in a process, and calls under way to an agent: the service's defaults
 # What `docs/performance.md` advises for working off what has piled up.
 PLACES_FOR_BACKLOG = 512
+PLACES_APART = 256  # where `api` and `worker` are processes of their own
 
 TEMPLATE = """\
 [database]

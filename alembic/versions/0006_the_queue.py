@@ -60,7 +60,7 @@ def upgrade() -> None:
     drop(OLD_INDEXES)
     op.execute("ALTER TABLE operations ADD COLUMN serial TEXT NOT NULL DEFAULT ''")
     op.execute(f"ALTER TABLE operations ALTER COLUMN serial DROP DEFAULT, ALTER COLUMN serial TYPE UUID USING {SERIAL}")
-    op.execute("ALTER TABLE operations ADD CONSTRAINT operations_serial UNIQUE (bucket, serial)")
+    op.execute("ALTER TABLE operations ADD CONSTRAINT operations_serial UNIQUE (serial, bucket)")
     for table, place in PARTS.items():
         op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_operation")
         key_anew(table, "operation_serial UUID", "operation_id", ("serial", "id"), place)

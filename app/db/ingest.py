@@ -45,31 +45,31 @@ STORE = f"""
            coalesce(steps, ($9::text[])[kind])::json, traceparent, $28::uuid, at, coalesce(taken_at, at)
       FROM t
         ON CONFLICT DO NOTHING
-    RETURNING id, serial, source, created_at, next_run_at, complete_by
+    RETURNING id, serial AS made_as, source, created_at, next_run_at, complete_by
 ), queued AS (
     INSERT INTO queue (bucket, operation_serial, next_run_at, complete_by)
-    SELECT $1, serial, next_run_at, complete_by
+    SELECT $1, made_as, next_run_at, complete_by
       FROM made
 ), heard AS (
     INSERT INTO events (bucket, id, source, delivery_id, external_id, event_type, deliveries, status, operation_id,
                         received_at, payload)
     SELECT $1, event_id, source, delivery_id, external_id, ($8::text[])[kind], 1, 'accepted', id, at, payload
-      FROM t JOIN made USING (id, serial)
+      FROM t JOIN made USING (id)
         ON CONFLICT (bucket, id) DO UPDATE SET deliveries = events.deliveries + excluded.deliveries
 ), past AS (
     INSERT INTO history (bucket, operation_serial, revision, transition, from_phase, from_status, to_phase, to_status,
                          cause, actor, at)
-    SELECT $1, serial, 1, $28, NULL, NULL, 'purchase', 'pending', 'payment_received', 'source:' || source, created_at
+    SELECT $1, made_as, 1, $28, NULL, NULL, 'purchase', 'pending', 'payment_received', 'source:' || source, created_at
       FROM made
      UNION ALL
     SELECT $1, serial, 2, $28, 'purchase', 'pending', 'purchase', 'processing', 'claimed', $27, taken_at
-      FROM t JOIN made USING (id, serial)
+      FROM t JOIN made USING (id)
      WHERE taken_at IS NOT NULL
 ), begun AS (
     INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, idempotency_key, worker, request,
                           started_at)
     SELECT $1, serial, 1, ($6::text[])[kind], 'do', 1, key, $27, request::json, taken_at
-      FROM t JOIN made USING (id, serial)
+      FROM t JOIN made USING (id)
      WHERE taken_at IS NOT NULL
 )
 SELECT id FROM {DURABLE} LEFT JOIN made ON true

@@ -45,20 +45,27 @@ BEGIN = f"""
 SELECT id FROM {DURABLE} LEFT JOIN still ON true
 """
 
-# Locked first, in their order: an update of its own takes rows as its plan comes by them.
+# It waits for nobody: a row that is being written at this moment is left for the next heartbeat. In whatever order the others
+# take their rows, no circle goes through here.
 HEARTBEAT = """
-WITH held AS MATERIALIZED (
-    SELECT serial
+WITH ours AS MATERIALIZED (
+    SELECT serial, lease
       FROM operations
      WHERE bucket = $1 AND serial = ANY ($3::uuid[]) AND lease = ($4::int[])[array_position($3, serial)]
        AND status = 'processing'
-     ORDER BY serial
-       FOR NO KEY UPDATE
+), held AS MATERIALIZED (
+    SELECT serial
+      FROM operations
+     WHERE bucket = $1 AND serial = ANY (ARRAY(SELECT serial FROM ours)) AND status = 'processing'
+       AND lease = ($4::int[])[array_position($3, serial)]
+       FOR NO KEY UPDATE SKIP LOCKED
+), renewed AS (
+    UPDATE operations
+       SET leased_until = $2
+     WHERE bucket = $1 AND serial = ANY (ARRAY(SELECT serial FROM held))
+    RETURNING serial
 )
-UPDATE operations AS o
-   SET leased_until = $2
- WHERE o.bucket = $1 AND o.serial = ANY (ARRAY(SELECT serial FROM held))
-RETURNING o.serial, o.lease
+SELECT serial, lease, renewed.serial IS NOT NULL AS renewed FROM ours LEFT JOIN renewed USING (serial)
 """
 
 # complete_by is the end of the lease as the claim set it, and a heartbeat only moves the end on: the index finds the
@@ -146,15 +153,16 @@ async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[Beg
 
 async def heartbeat(
     connection: asyncpg.Connection, bucket: int, leases: Sequence[HeldLease], leased_until: datetime
-) -> set[HeldLease]:
-    """Moves the end of leases on; returns those that still hold.
+) -> dict[HeldLease, bool]:
+    """Moves the end of leases on; returns those that still hold, and of each whether its end was moved on.
 
-    Of one operation only the last lease can: an earlier one was lost, and the operation claimed anew.
+    It was not where somebody is writing the operation. Of one operation only the last lease can hold: an earlier one was
+    lost, and the operation claimed anew.
     """
     last = {one.serial: one.number for one in sorted(leases)}
     rows = await connection.fetch(HEARTBEAT, bucket, leased_until, list(last), list(last.values()))
-    kept = {(row["serial"], row["lease"]) for row in rows}
-    return {one for one in leases if (one.serial, one.number) in kept}
+    found = {(row["serial"], row["lease"]): bool(row["renewed"]) for row in rows}
+    return {one: found[one.serial, one.number] for one in leases if (one.serial, one.number) in found}
 
 
 async def expired(

@@ -140,11 +140,11 @@ class Store:
 
         return await self._writers["claim beside" if claimer else "claim"].transaction(work)
 
-    async def heartbeat(self, leases: Sequence[HeldLease], leased_until: datetime) -> set[HeldLease]:
-        """Moves the end of leases on; returns those that still hold. Raises DatabaseUnavailable."""
+    async def heartbeat(self, leases: Sequence[HeldLease], leased_until: datetime) -> dict[HeldLease, bool]:
+        """Moves the end of leases on; returns those that still hold, and whether it was moved on. Raises DatabaseUnavailable."""
 
-        async def work(connection: asyncpg.Connection, _resent: bool) -> set[HeldLease]:
-            kept: set[HeldLease] = set()
+        async def work(connection: asyncpg.Connection, _resent: bool) -> dict[HeldLease, bool]:
+            kept: dict[HeldLease, bool] = {}
             for bucket, part in self._by_bucket(leases, lambda lease: lease[:2]):
                 kept |= await operations.heartbeat(connection, bucket, part, leased_until)
             return kept

@@ -122,7 +122,7 @@ class OperationRow(SQLModel, table=True):
         CheckConstraint("(status = 'held') = (held_reason is not null)", name="operations_held_has_reason"),
         CheckConstraint("status <> 'refunded' or phase = 'refund'", name="operations_refunded_in_refund"),
         ForeignKeyConstraint(["saga_hash"], ["sagas.hash"], name="operations_saga"),
-        UniqueConstraint("bucket", "serial", name="operations_serial"),
+        UniqueConstraint("serial", "bucket", name="operations_serial"),
         # The listings of people: newest first, and what is held.
         Index("operations_newest", "created_at", "id"),
         Index("operations_order", "order_id", "created_at", "id"),

@@ -61,7 +61,10 @@ class Leases:
         return self._clock.monotonic() < lease.until
 
     async def beat(self) -> None:
-        """Renews all leases once; one that was taken over meanwhile is over at once."""
+        """Renews all leases once; one that was taken over meanwhile is over at once.
+
+        One whose operation is being written at this moment stays as it is until the next time.
+        """
         held = [(lease, lease.held()) for lease in self._held]
         if not held:
             return
@@ -69,9 +72,10 @@ class Leases:
         leased_until = self._clock.now() + self._duration
         kept = await self._store.heartbeat([one for _, one in held], leased_until)
         for lease, one in held:
-            if one in kept:
+            renewed = kept.get(one)
+            if renewed:
                 lease.until = asked + self._duration.total_seconds()
-            elif lease in self._held and lease.number == one.number:
+            elif renewed is None and lease in self._held and lease.number == one.number:
                 lease.until = asked
 
     async def run(self) -> None:

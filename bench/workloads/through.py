@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from bench import checks, machine, peer
-from bench.config import PLACES, PLACES_FOR_BACKLOG
+from bench.config import PLACES, PLACES_APART
 from bench.contestant import Contestant, others, ours
 from bench.results import Metric, Target
 from bench.stage import Options, Stage, supplied, tag
@@ -18,7 +18,7 @@ from bench.workload import OURS, Side, Workload
 ARRANGEMENTS: Mapping[str, tuple[Sequence[str], int]] = {
     OURS: (("all",), PLACES),
     f"{OURS}, api + worker": (("api", "worker"), PLACES),
-    f"{OURS}, api + worker, more places": (("api", "worker"), PLACES_FOR_BACKLOG),
+    f"{OURS}, api + worker, more places": (("api", "worker"), PLACES_APART),
     f"{OURS}, all + worker": (("all", "worker"), PLACES),
     f"{OURS}, all + all": (("all", "all"), PLACES),
 }

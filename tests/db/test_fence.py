@@ -77,7 +77,7 @@ async def test_a_worker_whose_lease_was_taken_over_changes_nothing(store: Store,
     )
     assert not await store.record(done(operation), actor="worker-1")
     assert not await store.begin(operation, start_for(operation))
-    assert await store.heartbeat([HeldLease.of(operation)], clock.now() + LEASE) == set()
+    assert await store.heartbeat([HeldLease.of(operation)], clock.now() + LEASE) == {}
 
 
 async def test_a_heartbeat_that_comes_between_makes_the_end_of_the_lease_void(store: Store, clock: FixedClock) -> None:
@@ -89,7 +89,7 @@ async def test_a_heartbeat_that_comes_between_makes_the_end_of_the_lease_void(st
     decided = advance(purchase_saga(), operation, LeaseExpired(), noticed, 0.5)
     assert decided is not None
     lease = HeldLease.of(operation)
-    assert await store.heartbeat([lease], noticed + LEASE) == {lease}
+    assert await store.heartbeat([lease], noticed + LEASE) == {lease: True}
     assert not await store.record(decided, actor="supervisor", expired_before=noticed)
     assert (await store.expired(0, 10)).operations == []
     kept = await store.load(operation.id)

@@ -96,12 +96,12 @@ async def test_no_row_is_locked_while_a_step_runs(local: LocalTransactions, stor
     operation = await claimed(store, database)
     lease = HeldLease.of(operation)
 
-    async def work(transaction: LocalTransaction) -> set[HeldLease]:
+    async def work(transaction: LocalTransaction) -> dict[HeldLease, bool]:
         await write_effect(transaction)
         async with asyncio.timeout(5):
             return await store.heartbeat([lease], NOW)
 
-    assert await local.run("order-1", work, TIMEOUT) == {lease}
+    assert await local.run("order-1", work, TIMEOUT) == {lease: True}
 
 
 async def test_two_steps_of_one_order_never_run_at_once_and_those_of_two_orders_may(local: LocalTransactions) -> None:

@@ -40,7 +40,17 @@ async def test_heartbeats_and_records_of_the_same_operations_never_wait_for_each
         beat = asyncio.create_task(beating.heartbeat(leases, NOW + LEASE))
         landed = await asyncio.gather(*(store.record(again(one), actor="worker-1") for one in reversed(claimed)))
         assert all(landed)
-        assert await beat <= set(leases)
+        assert set(await beat) <= set(leases)
     await beating.close()
     await database.execute("SELECT pg_stat_force_next_flush()")
     assert await database.fetchval(DEADLOCKS) == 0
+
+
+async def test_a_heartbeat_waits_for_nobody_and_says_what_it_has_left_for_the_next(store: Store, database: Any) -> None:
+    await store.ingest_all([arrival_of(operation_for(f"pay_{number}")) for number in range(2)])
+    leases = sorted(HeldLease.of(one.operation) for one in await store.claim(claim_of()))
+    async with database.transaction():
+        await database.execute("SELECT FROM operations WHERE serial = $1 FOR UPDATE", leases[0].serial)
+        async with asyncio.timeout(5):
+            assert await store.heartbeat(leases, NOW + LEASE) == {leases[0]: False, leases[1]: True}
+    assert await store.heartbeat(leases, NOW + LEASE) == dict.fromkeys(leases, True)

@@ -111,4 +111,4 @@ async def test_a_heartbeat_renews_the_lease_it_names_and_no_later_one(store: Sto
     [operation] = await claim(store)
     old, new = HeldLease.of(operation), HeldLease(operation.serial, operation.id, 2)
     await database.execute("UPDATE operations SET lease = 2")
-    assert await store.heartbeat([old, new], NOW + LEASE) == {new}
+    assert await store.heartbeat([old, new], NOW + LEASE) == {new: True}

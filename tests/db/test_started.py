@@ -65,7 +65,7 @@ async def test_what_is_taken_as_it_is_stored_can_be_recorded_on_and_is_claimed_b
     later = NOW + timedelta(hours=1)
     assert await store.claim(Claim(uuid4(), 0, 10, "worker-2", later, later + LEASE)) == []
     held = HeldLease.of(start.begun.operation)
-    assert await store.heartbeat([held], later) == {held}
+    assert await store.heartbeat([held], later) == {held: True}
     assert await store.record(done(start.begun.operation), actor="worker-1")
 
 

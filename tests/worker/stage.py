@@ -48,12 +48,14 @@ class SaidStore:
 
     Args:
         due: what each claim finds, one after the other; then nothing.
+        written: whose operations are being written when a heartbeat comes.
         kept: which leases a heartbeat finds to hold; None: all.
         meanwhile: what happens while a statement is on its way.
     """
 
     due: list[list[Claimed] | Exception] = field(default_factory=list)
     kept: set[HeldLease] | None = None
+    written: set[HeldLease] = field(default_factory=set)
     meanwhile: Callable[[], Awaitable[None]] = nothing
     buckets: int = 1
     claims: list[Claim] = field(default_factory=list)
@@ -74,11 +76,11 @@ class SaidStore:
             begin_with(one)
         return found
 
-    async def heartbeat(self, leases: Sequence[HeldLease], leased_until: datetime) -> set[HeldLease]:
+    async def heartbeat(self, leases: Sequence[HeldLease], leased_until: datetime) -> dict[HeldLease, bool]:
         """Those that still hold."""
         self.beats.append(leased_until)
         await self.meanwhile()
-        return set(leases) if self.kept is None else self.kept
+        return dict.fromkeys(leases if self.kept is None else self.kept, True) | dict.fromkeys(self.written, False)
 
     async def begin(self, _operation: Operation, start: AttemptStart) -> bool:
         """On record."""

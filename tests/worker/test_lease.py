@@ -54,6 +54,21 @@ async def test_a_heartbeat_is_counted_from_before_it_was_sent(clock: FixedClock)
     assert lease.until == sent + LEASE.total_seconds()
 
 
+async def test_a_lease_whose_operation_is_being_written_stays_as_it_is_until_the_next_heartbeat(
+    clock: FixedClock,
+) -> None:
+    store = SaidStore(kept=set(), written={HeldLease.of(ONE)})
+    leases = Leases(as_store(store), clock, LEASE)
+    sent = clock.monotonic()
+    lease = leases.hold(ONE, sent)
+    clock.advance(timedelta(seconds=10))
+    await leases.beat()
+    assert lease.until == sent + LEASE.total_seconds()
+    store.kept, store.written = None, set()
+    await leases.beat()
+    assert lease.until == clock.monotonic() + LEASE.total_seconds()
+
+
 async def test_a_lease_that_was_taken_over_is_over_at_once(clock: FixedClock) -> None:
     """Trap 21: another worker has it; this one learns of it by its heartbeat and sends nothing more."""
     leases = Leases(as_store(SaidStore(kept=set())), clock, LEASE)
