@@ -32,16 +32,14 @@ NEW: Mapping[str, Mapping[str, str]] = {
     "attempts": {"operation_serial": SERIAL, "idempotency_key": "md5('key ' || i)"},
     "history": {"operation_serial": SERIAL, "transition": "md5(r.revision || ' transition ' || i)::uuid"},
 }
-# By what a row is known as the original's own.
-BY_ID, BY_SERIAL = "{} = (SELECT id FROM original)", "operation_serial = (SELECT serial FROM original)"
+# The column by which a row is the original's own, and the original's column that it is equal to.
 OWNER = {
-    "operations": BY_ID.format("id"),
-    "events": BY_ID.format("operation_id"),
-    "queue": BY_SERIAL,
-    "attempts": BY_SERIAL,
-    "history": BY_SERIAL,
+    "operations": ("id", "id"),
+    "events": ("operation_id", "id"),
+    "queue": ("operation_serial", "serial"),
+    "attempts": ("operation_serial", "serial"),
+    "history": ("operation_serial", "serial"),
 }
-ORIGINAL = "CREATE TEMPORARY TABLE original AS SELECT id, serial FROM operations WHERE external_id = $1"
 APART = "interval '20 milliseconds'"  # between two copies, from the original backwards; of those that wait, onwards
 
 COLUMNS = """
@@ -66,16 +64,16 @@ async def multiply(connection: Connection, external_id: str, count: int) -> None
     if not count:
         return
     tables = list(NEW)
-    await connection.execute(ORIGINAL, external_id)
+    (original,) = await connection.fetch("SELECT id, serial FROM operations WHERE external_id = $1", external_id)
     await connection.execute(f"{MEMORY}; {UNCHECKED}")
     await connection.execute(REST, tables)
     for table in tables:
         async with filled(connection, table):
-            await connection.execute(await statement(connection, table), count)
+            await connection.execute(await statement(connection, table), original[OWNER[table][1]], count)
     for table in tables:
         await connection.execute(f"REINDEX TABLE {table}")
         await connection.execute(f"VACUUM (ANALYZE) {table}")
-    await connection.execute("DROP TABLE original; RESET ALL")
+    await connection.execute("RESET ALL")
 
 
 @asynccontextmanager
@@ -91,12 +89,12 @@ async def filled(connection: Connection, table: str) -> AsyncIterator[None]:
 
 
 async def statement(connection: Connection, table: str) -> str:
-    """The INSERT for one table: $1 is how many."""
+    """The INSERT for one table: $1 is the original's id or serial, $2 how many."""
     columns = await connection.fetch(COLUMNS, table)
     names = ", ".join(column["name"] for column in columns)
     values = ", ".join(value(table, column["name"], column["type"]) for column in columns)
-    rows = f"(SELECT * FROM {table} WHERE {OWNER[table]}) AS r"
-    return f"INSERT INTO {table} ({names}) SELECT {values} FROM generate_series(1, $1::bigint) AS i CROSS JOIN {rows}"
+    rows = f"(SELECT * FROM {table} WHERE {OWNER[table][0]} = $1::uuid) AS r"
+    return f"INSERT INTO {table} ({names}) SELECT {values} FROM generate_series(1, $2::bigint) AS i CROSS JOIN {rows}"
 
 
 def value(table: str, column: str, kind: str) -> str:

@@ -1,7 +1,7 @@
 """What is under way in a table of its own, and what belongs to an operation by a serial of its own.
 
 Until now no update of an operation was heap-only, since its status and times stood in the conditions of indexes: each put
-an entry into all seven. And the keys of attempts and history began with a hash. Beside ten million finished operations a
+an entry into all seven. And the keys of attempts and history began with a hash. Beside a million finished operations a
 payment wrote four times as much log as beside none.
 
 This one takes its time, some minutes for ten million operations, and shuts everybody out meanwhile. A version from before it

@@ -36,7 +36,7 @@ WITH due AS MATERIALIZED (
      LIMIT $3
        FOR UPDATE SKIP LOCKED
 )
-SELECT o.serial, o.status AS from_status, {WITH_EVENT}
+SELECT o.status AS from_status, {WITH_EVENT}
   FROM operations AS o
  WHERE o.bucket = $1 AND o.serial = ANY (ARRAY(SELECT operation_serial FROM due)) AND o.next_run_at <= $2
    FOR UPDATE OF o SKIP LOCKED

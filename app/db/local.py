@@ -103,7 +103,11 @@ class LocalTransactions:
                     return await work(LocalTransaction(raw, self._buckets))
 
     async def landed(self, after: Operation, decision: UUID) -> bool:
-        """Whether a decision that leads to this is committed: asked where the answer to its commit was lost. Raises DatabaseUnavailable."""
+        """Whether a decision that leads to this is committed: asked where the answer to its commit was lost.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be asked.
+        """
         with translated():
             async with self._engine.connect() as connection:
                 raw = (await connection.get_raw_connection()).driver_connection

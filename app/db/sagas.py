@@ -22,6 +22,7 @@ class Sagas:
 
     Args:
         limits: what the agents of the configuration promise about time, by their names.
+        configured: sagas that are known from the start; a worker meets them whether it has stored them or not.
     """
 
     def __init__(self, engine: AsyncEngine, limits: Mapping[str, Limits], configured: Iterable[Saga] = ()) -> None:

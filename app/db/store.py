@@ -141,11 +141,15 @@ class Store:
         return await self._writers["claim beside" if claimer else "claim"].transaction(work)
 
     async def heartbeat(self, leases: Sequence[HeldLease], leased_until: datetime) -> dict[HeldLease, bool]:
-        """Moves the end of leases on; returns those that still hold, and whether it was moved on. Raises DatabaseUnavailable."""
+        """Moves the end of leases on; returns those that still hold, and of each whether its end was moved on.
+
+        Raises:
+            DatabaseUnavailable: they may or may not have been renewed.
+        """
 
         async def work(connection: asyncpg.Connection, _resent: bool) -> dict[HeldLease, bool]:
             kept: dict[HeldLease, bool] = {}
-            for bucket, part in self._by_bucket(leases, lambda lease: lease[:2]):
+            for bucket, part in self._by_bucket(leases, lambda lease: (lease.serial, lease.operation_id)):
                 kept |= await operations.heartbeat(connection, bucket, part, leased_until)
             return kept
 
