@@ -113,7 +113,7 @@ class Intake:
         plain, known_as = not tells_of_refunds(source), None
         if plain and len(messages) == 1 and isinstance(reading := messages[0][0], Payment):
             known_as = payment_event_id(source, reading)
-            again = await self._redelivered(known_as, reading)
+            again = await self._redelivered(source, known_as, reading)
             if again is not None:
                 return [again]
         now = self._clock.now()
@@ -131,11 +131,16 @@ class Intake:
         await self._tell(source, arrivals)
         return [self._receipt(arrival, found) for arrival, found in zip(arrivals, stored, strict=True)]
 
-    async def _redelivered(self, event: UUID, payment: Payment) -> Receipt | None:
-        """Counts the event of a payment that this process has taken in not long ago; None where it is not known so."""
+    async def _redelivered(self, source: Source, event: UUID, payment: Payment) -> Receipt | None:
+        """Counts the event of a payment that is thought to be known; None where it is not."""
         operation = self._recent.get(event)
+        if operation is None and self._recent.known_last:
+            operation = operation_id(source.identity, payment.external_id)
         stored = None if operation is None else await self._store.redelivered(event, operation)
-        return None if stored is None else Receipt(stored.status, event, operation, payment.event_type, stored.detail)
+        if operation is None or stored is None:
+            return None
+        self._recent.add(event, operation)
+        return Receipt(stored.status, event, operation, payment.event_type, stored.detail)
 
     async def reprocess(self, sources: Mapping[str, Source], event: UUID) -> Receipt:
         """Reads an unprocessable or conflicting event again, after the configuration was mended.
@@ -194,8 +199,10 @@ class Intake:
         if stored.status is EventStatus.ACCEPTED and arrival.start is None:
             self._wakeup.signal()
         operation = arrival.operation.id if arrival.operation else None
-        if operation is not None and stored.status in TAKEN:
-            self._recent.add(arrival.id, operation)
+        if operation is not None:
+            self._recent.known_last = stored.status is not EventStatus.ACCEPTED
+            if stored.status in TAKEN:
+                self._recent.add(arrival.id, operation)
         return Receipt(stored.status, arrival.id, operation, arrival.event_type, stored.detail)
 
     async def _arrival(

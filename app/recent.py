@@ -1,6 +1,8 @@
 """What this process has taken in not long ago: where it comes again, it is known without being made anew.
 
-It is a hint and no more: the database decides, and what is not here is found there.
+It is a hint and no more: the database decides, and what is not here is found there. What comes again comes in bursts, after
+an outage: where the last payment was known to the database and not here (this process is young, or another took it in),
+the next one is thought to be so too, and the other way round.
 """
 
 from uuid import UUID
@@ -17,12 +19,16 @@ class Recent:
 
     Args:
         generation: events in a half.
+
+    Attributes:
+        known_last: whether the payment that came last was known already.
     """
 
     def __init__(self, generation: int = GENERATION) -> None:
         self._generation = generation
         self._young: dict[int, UUID] = {}
         self._old: dict[int, UUID] = {}
+        self.known_last = False
 
     def add(self, event: UUID, operation: UUID) -> None:
         """Remembers an event that is on disk, and its operation."""

@@ -152,9 +152,11 @@ async def _landing(arrivals: Sequence[Arrival], put: "Callable[[], asyncio.Futur
     except DatabaseUnavailable:
         _tell(arrivals, None)
         raise
-    written.add_done_callback(partial(_tell, arrivals))
     # A caller that is cancelled would cancel what the starts wait for: they would be told no, and it is stored.
-    return await asyncio.shield(written)
+    answered = asyncio.shield(written)
+    # After the shield, whose caller thereby comes first: its sender is answered before the call goes out.
+    written.add_done_callback(partial(_tell, arrivals))
+    return await answered
 
 
 def _tell(arrivals: Sequence[Arrival], written: "asyncio.Future[Any] | None") -> None:

@@ -3,12 +3,15 @@
 import asyncio
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pytest
 
+from app.db.operations import Begun
 from app.errors import DatabaseUnavailable
 from app.identity import operation_id
 from app.saga.model import Operation
@@ -148,6 +151,7 @@ class Starts:
         self.asked: list[tuple[str, Any, bytes]] = []
         self.made: list[SaidStart] = []
         self.willing = True
+        self.make: Callable[[Begun], SaidStart] = SaidStart
 
     async def ready(self) -> None:
         """There is always a place."""
@@ -156,8 +160,20 @@ class Starts:
         self.asked.append((operation.external_id, event, payload))
         if not self.willing:
             return None
-        self.made.append(SaidStart(begun_of(operation)))
+        self.made.append(self.make(begun_of(operation)))
         return self.made[-1]
+
+
+@dataclass
+class CallingStart(SaidStart):
+    """A start whose call is a task of its own, as a worker's."""
+
+    call: Callable[[], None] = field(kw_only=True)
+
+    def landed(self, *, accepted: bool) -> None:
+        """It goes out."""
+        super().landed(accepted=accepted)
+        self.call()
 
 
 @pytest.fixture
@@ -201,3 +217,20 @@ async def test_an_event_that_is_read_again_is_claimed(door: Door, starts: Starts
     assert (await door.again(kept.event_id)).status == "accepted"
     assert starts.asked == []
     assert door.wakeup._due.is_set()
+
+
+async def test_the_sender_is_answered_before_the_call_goes_out(door: Door, starts: Starts) -> None:
+    order: list[str] = []
+
+    async def call() -> None:
+        order.append("called")
+
+    async def deliver() -> None:
+        await door.deliver(payment())
+        order.append("answered")
+
+    calls: list[asyncio.Task[None]] = []
+    starts.make = partial(CallingStart, call=lambda: calls.append(asyncio.create_task(call())))
+    await asyncio.create_task(deliver())
+    await asyncio.gather(*calls)
+    assert order == ["answered", "called"]
