@@ -19,7 +19,12 @@ import uvloop
 
 # In the order in which their keys allow, and by what the rows of one webhook are found side by side.
 FEW = ("sagas",)
-TABLES = {"operations": "id", "events": "operation_id", "history": "operation_id"}
+TABLES = {
+    "operations": "serial",
+    "events": "(SELECT serial FROM operations WHERE id = operation_id)",
+    "queue": "operation_serial",
+    "history": "operation_serial",
+}
 
 COLUMNS = """
 SELECT attname AS name, format_type(atttypid, atttypmod) AS type
