@@ -116,9 +116,9 @@ class Intake:
             again = await self._redelivered(source, known_as, reading)
             if again is not None:
                 return [again]
-        now = self._clock.now()
+        blank, now = await self._blank_of(source), self._clock.now()
         arrivals = [
-            await self._arrival(source, reading, body, traceparent, now, known_as) for reading, body in messages
+            self._arrival(source, blank, reading, body, traceparent, now, known_as) for reading, body in messages
         ]
         if plain and self._starter is not None:
             await self._starter.ready()
@@ -162,7 +162,8 @@ class Intake:
         reading = read(source, Delivery(row.delivery_id, row.event_type), row.payload)
         if isinstance(reading, Unreadable):
             raise InvalidRequest(f"it still cannot be read: {reading.detail}")
-        arrival = await self._arrival(source, reading, row.payload, None, self._clock.now(), event)
+        blank = await self._blank_of(source)
+        arrival = self._arrival(source, blank, reading, row.payload, None, self._clock.now(), event)
         arrival = replace(arrival, deliveries=row.deliveries, received_at=row.received_at)
         stored = await self._store.ingest_again(row.bucket, arrival)
         if stored is None:
@@ -205,9 +206,10 @@ class Intake:
                 self._recent.add(arrival.id, operation)
         return Receipt(stored.status, arrival.id, operation, arrival.event_type, stored.detail)
 
-    async def _arrival(
+    def _arrival(
         self,
         source: Source,
+        blank: Operation,
         reading: Reading,
         body: bytes,
         traceparent: str | None,
@@ -219,7 +221,7 @@ class Intake:
             case Payment():
                 status, detail = EventStatus.ACCEPTED, None
                 id_ = known_as or payment_event_id(source, reading)
-                operation = await self._operation(source, reading, id_, traceparent, now)
+                operation = self._operation(source, blank, reading, id_, traceparent, now)
             case Ignored():
                 status, detail = EventStatus.IGNORED, None
                 which = reading.delivery_id or digest(body)
@@ -244,18 +246,24 @@ class Intake:
             refunds=self._told(source, body, now) if tells_of_refunds(source) else (),
         )
 
-    async def _blank_of(self, saga: Saga) -> Operation:
-        """The blank of a saga of the configuration, which is on disk; found by its name, as its hash is long to compute."""
-        known = self._blanks.get(saga.name)
+    async def _blank_of(self, source: Source) -> Operation:
+        """The blank of a source's saga, which is on disk; found by its name, as its hash is long to compute."""
+        known = self._blanks.get(source.saga)
         if known is None:
-            known = self._blanks[saga.name] = blank_of(saga, await self._sagas.store(saga))
+            saga = self._sagas_by_name[source.saga]
+            known = self._blanks[source.saga] = blank_of(saga, await self._sagas.store(saga))
         return known
 
-    async def _operation(
-        self, source: Source, payment: Payment, event: UUID, traceparent: str | None, now: datetime
+    def _operation(
+        self,
+        source: Source,
+        blank: Operation,
+        payment: Payment,
+        event: UUID,
+        traceparent: str | None,
+        now: datetime,
     ) -> Operation:
         """What a payment makes, if it is new."""
-        saga = self._sagas_by_name[source.saga]
         heard = Heard(
             source=source.name,
             external_id=payment.external_id,
@@ -267,7 +275,7 @@ class Intake:
             traceparent=traceparent,
         )
         id_ = operation_id(source.identity, payment.external_id)
-        return filled_in(await self._blank_of(saga), saga, id_, serial(now, id_), heard, now)
+        return filled_in(blank, self._sagas_by_name[source.saga], id_, serial(now, id_), heard, now)
 
 
 def _source_of(sources: Mapping[str, Source], name: str) -> Source | None:

@@ -23,6 +23,7 @@ RECEIVE_TIMEOUT = 20.0
 # Some programs offer HTTP/2 with their first request (`Upgrade: h2c`). A server may ignore that (RFC 9110, 7.8); the parser
 # would take the body for the other protocol's, and a good signature would fail over no body.
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
+_UPGRADE_BEGINS = b"\r\nupgrade:"
 _END_OF_HEAD = b"\r\n\r\n"
 
 # What the head of an answer begins with, and that of one which only says that the body may come.
@@ -40,6 +41,7 @@ class OneWrite:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._head = b""
+        self.is_closing = transport.is_closing  # asked for with each request
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -154,5 +156,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 def _without_upgrade(data: bytes) -> bytes:
     """The beginning of a connection without the offer of another protocol in its first head."""
+    if _UPGRADE_BEGINS not in data.lower():  # which few have
+        return data
     head, end, rest = data.partition(_END_OF_HEAD)
     return _UPGRADE.sub(b"", head + end) + rest
