@@ -16,6 +16,12 @@ LOG = logging.getLogger("makegood.api")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 
 ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
+_ALWAYS_LINES = b"".join(b"%b: %b\r\n" % header for header in ALWAYS)
+
+# The extension of ASGI that our server has: `scope["extensions"][WHOLE_ANSWER]["send"](status, lines, body)` sends an answer
+# that is ready, all of it in one piece, and says whether it did; where not, it is sent as ASGI has it. The lines of its
+# head are as they go over the wire, Content-Length among them, and nobody looks at them again.
+WHOLE_ANSWER = "makegood.whole_answer"
 
 
 class Edge:
@@ -51,6 +57,12 @@ class Edge:
             if started:
                 raise
             await internal_problem(Request(scope))(scope, receive, send_with_headers)
+
+
+def lines_of_all(scope: Scope) -> bytes:
+    """Of an answer that goes out whole, the lines that this layer gives to all the others."""
+    request_id: str = scope["state"]["request_id"]
+    return b"%bx-request-id: %b\r\n" % (_ALWAYS_LINES, request_id.encode("ascii"))
 
 
 def new_request_id() -> str:

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 import uvicorn
 
+from app.api.edge import WHOLE_ANSWER, Edge, lines_of_all
 from app.api.protocol import BoundedProtocol, OneWrite
 
 
@@ -26,6 +27,12 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def pause_reading(self) -> None:
+        """All that is sent ahead has been read."""
+
+    def resume_reading(self) -> None:
+        """There is nothing more."""
+
 
 ANSWERS: dict[str, tuple[list[tuple[bytes, bytes]], list[bytes]]] = {
     "whole": ([(b"content-length", b"4")], [b"paid"]),
@@ -37,7 +44,6 @@ ANSWERS: dict[str, tuple[list[tuple[bytes, bytes]], list[bytes]]] = {
 
 async def answered(method: bytes, headers: list[tuple[bytes, bytes]], bodies: list[bytes]) -> list[bytes]:
     """What goes over the wire when an application answers so."""
-    done = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         del scope
@@ -45,14 +51,29 @@ async def answered(method: bytes, headers: list[tuple[bytes, bytes]], bodies: li
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for place, body in enumerate(bodies):
             await send({"type": "http.response.body", "body": body, "more_body": place + 1 < len(bodies)})
-        done.set()
 
-    config = uvicorn.Config(cast("Any", app), lifespan="off", log_config=None, date_header=False, server_header=False)
+    return await asked(app, b"%b / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" % method)
+
+
+async def asked(app: Any, *requests: bytes) -> list[bytes]:
+    """What goes over the wire when an application is asked, one request after the other is there."""
+    left, done = len(requests), asyncio.Event()
+
+    async def counted(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal left
+        await app(scope, receive, send)
+        left -= 1
+        if left == 0:
+            done.set()
+
+    config = uvicorn.Config(
+        cast("Any", counted), lifespan="off", log_config=None, date_header=False, server_header=False
+    )
     config.load()
     protocol = BoundedProtocol(config, uvicorn.Server(config).server_state, {})
     wire = Wire()
     protocol.connection_made(wire)
-    protocol.data_received(b"%b / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" % method)
+    protocol.data_received(b"".join(requests))
     await asyncio.wait_for(done.wait(), 5)
     protocol.connection_lost(None)
     return wire.sent
@@ -96,3 +117,62 @@ def test_closing_sends_what_is_kept() -> None:
     assert wire.sent == []
     out.close()
     assert (wire.sent, wire.closed) == ([b"HTTP/1.1 204 No Content\r\n\r\n"], True)
+
+
+NAMED = b"POST / HTTP/1.1\r\nHost: x\r\nX-Request-Id: %b\r\nContent-Length: 0\r\n\r\n"
+LINES = [(b"content-type", b"text/plain"), (b"content-length", b"4")]
+
+
+async def in_two(scope: Any, receive: Any, send: Any) -> None:
+    """An answer as ASGI has it."""
+    del scope
+    await receive()
+    await send({"type": "http.response.start", "status": 202, "headers": LINES})
+    await send({"type": "http.response.body", "body": b"paid"})
+
+
+async def whole(scope: Any, receive: Any, send: Any) -> None:
+    """The same, ready; as ASGI has it where the server does not take it so."""
+    lines = b"".join(b"%b: %b\r\n" % line for line in LINES) + lines_of_all(scope)
+    if not scope["extensions"][WHOLE_ANSWER]["send"](202, lines, b"paid"):
+        await in_two(scope, receive, send)
+
+
+async def test_an_answer_that_is_ready_is_the_same_on_the_wire() -> None:
+    """Also to what was sent ahead: each is answered in its turn."""
+    requests = NAMED % b"first", NAMED % b"second"
+    expected = await asked(Edge(in_two), *requests)
+    assert await asked(Edge(whole), *requests) == expected
+    assert [b"x-request-id: first\r\n" in expected[0], b"x-request-id: second\r\n" in expected[1]] == [True, True]
+    assert len(expected) == 2
+
+
+async def test_the_last_answer_of_a_connection_is_sent_as_asgi_has_it() -> None:
+    request = (NAMED % b"last").replace(b"Host", b"Connection: close\r\nHost")
+    [answer] = await asked(Edge(whole), request)
+    assert b"connection: close\r\n" in answer
+    assert answer.endswith(b"\r\n\r\npaid")
+
+
+async def test_what_is_answered_already_is_not_answered_whole() -> None:
+    said = []
+
+    async def twice(scope: Any, receive: Any, send: Any) -> None:
+        await whole(scope, receive, send)
+        said.append(scope["extensions"][WHOLE_ANSWER]["send"](202, b"", b""))
+
+    assert len(await asked(Edge(twice), NAMED % b"x")) == 1
+    assert said == [False]
+
+
+async def test_who_is_gone_is_not_written_to() -> None:
+    said = []
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        del receive, send
+        answer = scope["extensions"][WHOLE_ANSWER]["send"]
+        answer.args[0].disconnected = True
+        said.append(answer(202, b"", b""))
+
+    assert await asked(Edge(late), NAMED % b"x") == []
+    assert said == [False]
