@@ -116,10 +116,9 @@ class Intake:
             again = await self._redelivered(source, known_as, reading)
             if again is not None:
                 return [again]
-        blank, now = await self._blank_of(source), self._clock.now()
-        arrivals = [
-            self._arrival(source, blank, reading, body, traceparent, now, known_as) for reading, body in messages
-        ]
+        await self._make_blank(source)
+        now = self._clock.now()
+        arrivals = [self._arrival(source, reading, body, traceparent, now, known_as) for reading, body in messages]
         if plain and self._starter is not None:
             await self._starter.ready()
             # Else a refund may have been told before its payment, which the claim of an operation on disk finds out.
@@ -162,8 +161,8 @@ class Intake:
         reading = read(source, Delivery(row.delivery_id, row.event_type), row.payload)
         if isinstance(reading, Unreadable):
             raise InvalidRequest(f"it still cannot be read: {reading.detail}")
-        blank = await self._blank_of(source)
-        arrival = self._arrival(source, blank, reading, row.payload, None, self._clock.now(), event)
+        await self._make_blank(source)
+        arrival = self._arrival(source, reading, row.payload, None, self._clock.now(), event)
         arrival = replace(arrival, deliveries=row.deliveries, received_at=row.received_at)
         stored = await self._store.ingest_again(row.bucket, arrival)
         if stored is None:
@@ -209,7 +208,6 @@ class Intake:
     def _arrival(
         self,
         source: Source,
-        blank: Operation,
         reading: Reading,
         body: bytes,
         traceparent: str | None,
@@ -221,7 +219,7 @@ class Intake:
             case Payment():
                 status, detail = EventStatus.ACCEPTED, None
                 id_ = known_as or payment_event_id(source, reading)
-                operation = self._operation(source, blank, reading, id_, traceparent, now)
+                operation = self._operation(source, reading, id_, traceparent, now)
             case Ignored():
                 status, detail = EventStatus.IGNORED, None
                 which = reading.delivery_id or digest(body)
@@ -246,22 +244,17 @@ class Intake:
             refunds=self._told(source, body, now) if tells_of_refunds(source) else (),
         )
 
-    async def _blank_of(self, source: Source) -> Operation:
-        """The blank of a source's saga, which is on disk; found by its name, as its hash is long to compute."""
-        known = self._blanks.get(source.saga)
-        if known is None:
+    async def _make_blank(self, source: Source) -> None:
+        """Makes what new operations of a source's saga have in common, once; then the saga is on disk.
+
+        Kept by the saga's name, as its hash is long to compute.
+        """
+        if source.saga not in self._blanks:
             saga = self._sagas_by_name[source.saga]
-            known = self._blanks[source.saga] = blank_of(saga, await self._sagas.store(saga))
-        return known
+            self._blanks[source.saga] = blank_of(saga, await self._sagas.store(saga))
 
     def _operation(
-        self,
-        source: Source,
-        blank: Operation,
-        payment: Payment,
-        event: UUID,
-        traceparent: str | None,
-        now: datetime,
+        self, source: Source, payment: Payment, event: UUID, traceparent: str | None, now: datetime
     ) -> Operation:
         """What a payment makes, if it is new."""
         heard = Heard(
@@ -275,7 +268,8 @@ class Intake:
             traceparent=traceparent,
         )
         id_ = operation_id(source.identity, payment.external_id)
-        return filled_in(blank, self._sagas_by_name[source.saga], id_, serial(now, id_), heard, now)
+        saga, blank = self._sagas_by_name[source.saga], self._blanks[source.saga]
+        return filled_in(blank, saga, id_, serial(now, id_), heard, now)
 
 
 def _source_of(sources: Mapping[str, Source], name: str) -> Source | None:
