@@ -3,7 +3,7 @@
 No index of theirs is to begin with the bucket. Where a table has some hundred rows and was never analysed, PostgreSQL takes
 a condition on any column for a rare one, and asked by the index that begins with the bucket: each flush read all
 operations, until the first ANALYZE came, a minute later. With one worker process beside the one that receives, a burst on
-a new database was worked off at a third of the speed.
+a new database was worked off at half the speed.
 
 It builds an index, some seconds for a million operations, and shuts everybody out meanwhile.
 """
