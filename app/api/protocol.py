@@ -23,9 +23,9 @@ RECEIVE_TIMEOUT = 20.0
 
 # Some programs offer HTTP/2 with their first request (`Upgrade: h2c`). A server may ignore that (RFC 9110, 7.8); the parser
 # would take the body for the other protocol's, and a good signature would fail over no body.
-_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
-_UPGRADE_BEGINS = b"\r\nupgrade:"
-_END_OF_HEAD = b"\r\n\r\n"
+# So the line is left out of every head of a connection; in a body it stays.
+_UPGRADE = b"upgrade:"
+_UPGRADE_LINES = re.compile(rb"^upgrade:[^\n]*\n?", re.IGNORECASE | re.MULTILINE)
 
 # What the head of an answer begins with, and that of one which only says that the body may come.
 _HEAD = b"HTTP/1.1 "
@@ -73,8 +73,11 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     _head = 0
-    _in_head = True
+    _in_head = True  # also between two requests
     _coming = True
+    _mixed = False  # whether what is being read has the end of another request in it
+    _in_line = False  # whether what comes next is the middle of a line
+    _kept = b""  # the beginning of a line that may be one to leave out
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -100,15 +103,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it has come."""
-        self._coming = False
+        self._coming, self._in_head, self._mixed = False, True, True
         self._stop_timer()
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Some of it has come."""
-        super().data_received(_without_upgrade(data) if self._in_head else data)
+        self._mixed = False
+        if self._kept:
+            data, self._kept = self._kept + data, b""
+        self._feed(data)
         if self._coming and not self.transport.is_closing():
-            self._wait_for_more(len(data))
+            self._wait_for_more(0 if self._mixed else len(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more comes."""
@@ -117,7 +123,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answer(self, cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:
         """Sends a whole answer, as `WHOLE_ANSWER` says. It leaves the cycle as an answer in two messages does."""
-        if cycle.disconnected or cycle.response_started or self.flow.write_paused or not cycle.keep_alive:
+        if self.transport.is_closing():
+            cycle.disconnected = True  # uvicorn says so to the last one alone, where several were sent ahead
+        if cycle.disconnected:
+            return True
+        if cycle.response_started or self.flow.write_paused or not cycle.keep_alive:
             return False
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
@@ -127,11 +137,43 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.on_response()
         return True
 
+    def _feed(self, data: bytes) -> None:
+        """Gives the parser what has come, without the lines of heads that offer another protocol."""
+        lower, in_line = data.lower(), self._in_line
+        rest = lower[lower.rfind(b"\n") + 1 :]
+        self._in_line = rest != b""
+        if in_line and len(rest) == len(data):
+            rest = b""  # the middle of a line begins none
+        if _UPGRADE not in lower and not (rest and _UPGRADE.startswith(rest)):  # which few have
+            super().data_received(data)
+            return
+        fed = 0
+        for line in _UPGRADE_LINES.finditer(data):
+            if in_line and line.start() == 0:
+                continue
+            super().data_received(data[fed : line.start()])
+            fed = line.start()
+            if self._in_head and self._coming:  # as what was fed has told
+                fed = line.end()
+                if not line[0].endswith(b"\n"):
+                    self._keep(line[0])
+        if rest and _UPGRADE.startswith(rest) and fed < len(data):
+            super().data_received(data[fed : -len(rest)])
+            fed = len(data) - len(rest)
+            if self._in_head and self._coming:
+                fed = len(data)
+                self._keep(data[-len(rest) :])
+        super().data_received(data[fed:])
+
+    def _keep(self, beginning: bytes) -> None:
+        """Keeps the beginning of a line, to be looked at with what comes behind it."""
+        self._kept, self._in_line = beginning, False
+
     def _wait_for_more(self, size: int) -> None:
         if self._in_head:
             self._head += size
             if self._head > LARGEST_HEAD:
-                self._refuse(431)
+                self._give_up(431)
                 return
         if self._timer is None:
             self._timer = self.loop.call_later(RECEIVE_TIMEOUT, self._late)
@@ -153,6 +195,20 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        """What has come is no HTTP."""
+        del msg
+        self._give_up(400)
+
+    def _give_up(self, status: int) -> None:
+        """Reads no more. Whoever waits for the answer to something before gets that, and no other."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete and self._in_head:
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+        elif not self.transport.is_closing():
+            self._refuse(status)
+
     def _refuse(self, status: int) -> None:
         """Answers instead of the application, which finds its client gone."""
         request_id = new_request_id()
@@ -163,14 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
         request = Request({"type": "http", "state": {"request_id": request_id}})
         said = framework_problem(request, HTTPException(status))
         ours = (*ALWAYS, (b"x-request-id", request_id.encode("ascii")), (b"connection", b"close"))
-        headers = b"".join(b"%b: %b\r\n" % header for header in (*said.raw_headers, *ours))
+        served = self.server_state.default_headers
+        headers = b"".join(b"%b: %b\r\n" % header for header in (*served, *said.raw_headers, *ours))
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], headers, bytes(said.body)))
         self.transport.close()
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """The beginning of a connection without the offer of another protocol in its first head."""
-    if _UPGRADE_BEGINS not in data.lower():  # which few have
-        return data
-    head, end, rest = data.partition(_END_OF_HEAD)
-    return _UPGRADE.sub(b"", head + end) + rest

@@ -55,9 +55,13 @@ async def answered(method: bytes, headers: list[tuple[bytes, bytes]], bodies: li
     return await asked(app, b"%b / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" % method)
 
 
-async def asked(app: Any, *requests: bytes) -> list[bytes]:
-    """What goes over the wire when an application is asked, one request after the other is there."""
-    left, done = len(requests), asyncio.Event()
+async def asked(app: Any, *pieces: bytes, count: int | None = None) -> list[bytes]:
+    """What goes over the wire when an application is asked, in pieces that come one behind the other.
+
+    Args:
+        count: requests in them; where none is given each piece is one.
+    """
+    left, done = len(pieces) if count is None else count, asyncio.Event()
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
         nonlocal left
@@ -73,7 +77,8 @@ async def asked(app: Any, *requests: bytes) -> list[bytes]:
     protocol = BoundedProtocol(config, uvicorn.Server(config).server_state, {})
     wire = Wire()
     protocol.connection_made(wire)
-    protocol.data_received(b"".join(requests))
+    for piece in pieces:
+        protocol.data_received(piece)
     await asyncio.wait_for(done.wait(), 5)
     protocol.connection_lost(None)
     return wire.sent
@@ -165,14 +170,45 @@ async def test_what_is_answered_already_is_not_answered_whole() -> None:
     assert said == [False]
 
 
-async def test_who_is_gone_is_not_written_to() -> None:
+@pytest.mark.parametrize("gone", ["disconnected", "closed"])
+async def test_who_is_gone_is_not_written_to(gone: str) -> None:
+    """Where several requests were sent ahead, uvicorn tells the last one alone that the connection is lost."""
     said = []
 
     async def late(scope: Any, receive: Any, send: Any) -> None:
         del receive, send
         answer = scope["extensions"][WHOLE_ANSWER]["send"]
-        answer.args[0].disconnected = True
+        if gone == "disconnected":
+            answer.args[0].disconnected = True
+        else:
+            answer.func.__self__.transport.close()
         said.append(answer(202, b"", b""))
+        assert answer.args[0].disconnected
 
     assert await asked(Edge(late), NAMED % b"x") == []
-    assert said == [False]
+    assert said == [True]
+
+
+OFFERING = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nupGrade: h2c\r\nX-Upgrade: no\r\nConnection: Upgrade\r\n"
+    b"Content-Length: 14\r\n\r\npaid\r\nUpgrade:"
+)
+
+
+@pytest.mark.parametrize("cut", range(1, len(OFFERING)))
+async def test_the_offer_of_another_protocol_may_be_cut_anywhere(cut: int) -> None:
+    """It is left out of the head, and a header whose name only ends so is another one; a body is what was sent."""
+    seen = []
+
+    async def remembering(scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while len(body) < 14:
+            body += (await receive())["body"]
+        headers = dict(scope["headers"])
+        seen.append((headers.get(b"upgrade"), headers.get(b"x-upgrade"), body))
+        await whole(scope, receive, send)
+
+    twice = OFFERING + OFFERING
+    sent = await asked(Edge(remembering), twice[:cut], twice[cut : cut + 90], twice[cut + 90 :], count=2)
+    assert seen == [(None, b"no", b"paid\r\nUpgrade:")] * 2
+    assert len(sent) == 2

@@ -41,6 +41,7 @@ async def serving(app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio
     config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off", log_config=None)
     config.load()
     state = uvicorn.Server(config).server_state
+    state.default_headers = [(b"date", b"today")]
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
     async with server:
@@ -86,6 +87,58 @@ async def test_a_body_is_read_whatever_protocol_is_offered_with_it(body: bytes) 
         answered = await asyncio.wait_for(reader.readexactly(len(body)), 10)
     assert head.startswith(b"HTTP/1.1 200 ")
     assert answered == body
+
+
+OFFERING = b"POST / HTTP/1.1\r\nHost: x\r\nupGrade: h2c\r\nX-Upgrade: no\r\nConnection: Upgrade\r\nContent-Length: 4\r\n\r\npaid"
+
+
+async def test_the_offer_is_left_out_of_every_request_of_a_connection() -> None:
+    """Java's own client repeats it with each; and what is sent ahead has it as well."""
+    async with serving(echo) as (reader, writer):
+        for sent in (OFFERING, OFFERING, WHOLE + OFFERING + OFFERING):
+            writer.write(sent)
+            for _ in range(sent.count(b"POST")):
+                answer = await asyncio.wait_for(reader.readuntil(b"paid"), 10)
+                assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_large_body_is_no_part_of_the_next_head() -> None:
+    """Its sender has begun the next request in the same breath, and waits for the first one's answer."""
+    large = b"x" * (LARGEST_HEAD + 1)
+    async with serving(echo) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(large) + large + WHOLE[:30])
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert await asyncio.wait_for(reader.readexactly(len(large)), 10) == large
+        writer.write(WHOLE[30:])
+        assert (await asyncio.wait_for(reader.readuntil(b"paid"), 10)).startswith(b"HTTP/1.1 200 ")
+    assert head.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("rubbish", [b"rubbish\r\n\r\n", b"GET / HTTP/1.1\r\n".ljust(LARGEST_HEAD * 6, b"x")])
+async def test_rubbish_behind_a_request_does_not_take_its_answer(rubbish: bytes) -> None:
+    answering = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await answering.wait()
+        await echo(scope, receive, send)
+
+    async with serving(slow) as (reader, writer):
+        writer.write(WHOLE + rubbish)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.1)
+        answering.set()
+        answer = await asyncio.wait_for(reader.readuntil(b"paid"), 10)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close\r\n" in answer
+
+
+async def test_rubbish_alone_is_refused_as_all_that_is_refused() -> None:
+    async with serving(nothing) as (reader, writer):
+        writer.write(b"rubbish\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 10)
+    assert refusal(answer, 400)["code"] == "bad-request"
+    assert b"x-content-type-options: nosniff\r\n" in answer
+    assert b"date: " in answer
 
 
 @pytest.mark.usefixtures("soon")
