@@ -5,6 +5,7 @@ import logging
 import re
 from functools import partial
 from typing import Any, cast
+from weakref import ReferenceType, ref
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -99,7 +100,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Its head is read."""
         self._in_head = False
         super().on_headers_complete()
-        self.scope["extensions"] = {WHOLE_ANSWER: {"send": partial(self._answer, self.cycle)}}
+        # By a weak reference: the cycle has the scope, and what refers to itself lives until the collector comes.
+        self.scope["extensions"] = {WHOLE_ANSWER: {"send": partial(self._answer, ref(self.cycle))}}
 
     def on_message_complete(self) -> None:
         """All of it has come."""
@@ -120,9 +122,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """Nothing more comes."""
         self._stop_timer()
         super().connection_lost(exc)
+        if self.scope is not None:
+            self.scope.pop("extensions", None)  # which lead back here
 
-    def _answer(self, cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:
+    def _answer(self, of: ReferenceType[RequestResponseCycle], status: int, lines: bytes, body: bytes) -> bool:
         """Sends a whole answer, as `WHOLE_ANSWER` says. It leaves the cycle as an answer in two messages does."""
+        cycle = of()
+        if cycle is None:
+            return True
         if self.transport.is_closing():
             cycle.disconnected = True  # uvicorn says so to the last one alone, where several were sent ahead
         if cycle.disconnected:

@@ -1,6 +1,7 @@
 """The head of an answer goes out with its body, and nothing stays behind."""
 
 import asyncio
+import gc
 from typing import Any, cast
 
 import pytest
@@ -179,14 +180,32 @@ async def test_who_is_gone_is_not_written_to(gone: str) -> None:
         del receive, send
         answer = scope["extensions"][WHOLE_ANSWER]["send"]
         if gone == "disconnected":
-            answer.args[0].disconnected = True
+            answer.args[0]().disconnected = True
         else:
             answer.func.__self__.transport.close()
         said.append(answer(202, b"", b""))
-        assert answer.args[0].disconnected
+        assert answer.args[0]().disconnected
 
     assert await asked(Edge(late), NAMED % b"x") == []
     assert said == [True]
+
+
+@pytest.mark.parametrize("app", [in_two, whole])
+async def test_an_answered_request_leaves_nothing_for_the_collector(app: Any) -> None:
+    """It comes seldom: what waits for it is memory."""
+    cycles = []
+
+    async def remembering(scope: Any, receive: Any, send: Any) -> None:
+        cycles.append(scope["extensions"][WHOLE_ANSWER]["send"].args[0])
+        await app(scope, receive, send)
+
+    gc.disable()
+    try:
+        await asked(Edge(remembering), NAMED % b"first", NAMED % b"second")
+        await asyncio.sleep(0)  # in which the tasks end
+        assert [cycle() for cycle in cycles] == [None, None]
+    finally:
+        gc.enable()
 
 
 OFFERING = (
