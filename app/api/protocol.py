@@ -76,6 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head = 0
     _in_head = True  # also between two requests
     _coming = True
+    _over = False  # whether nothing more is read
     _mixed = False  # whether what is being read has the end of another request in it
     _in_line = False  # whether what comes next is the middle of a line
     _kept = b""  # the beginning of a line that may be one to leave out
@@ -111,6 +112,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some of it has come."""
+        if self._over:
+            return
         self._mixed = False
         if self._kept:
             data, self._kept = self._kept + data, b""
@@ -159,6 +162,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if in_line and line.start() == 0:
                 continue
             super().data_received(data[fed : line.start()])
+            if self._over:
+                return
             fed = line.start()
             if self._in_head and self._coming:  # as what was fed has told
                 fed = line.end()
@@ -209,6 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _give_up(self, status: int) -> None:
         """Reads no more. Whoever waits for the answer to something before gets that, and no other."""
+        self._over = True
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete and self._in_head:
             cycle.keep_alive = False

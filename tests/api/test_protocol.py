@@ -132,6 +132,14 @@ async def test_rubbish_behind_a_request_does_not_take_its_answer(rubbish: bytes)
     assert b"connection: close\r\n" in answer
 
 
+async def test_rubbish_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """However many of its lines look like an offer."""
+    async with serving(nothing) as (reader, writer):
+        writer.write(b"rubbish\r\n" + b"Upgrade: h2c\r\n" * 1_000)
+        refusal(await asyncio.wait_for(reader.read(), 10), 400)
+    assert [record.name for record in caplog.records].count("uvicorn.error") == 1
+
+
 async def test_rubbish_alone_is_refused_as_all_that_is_refused() -> None:
     async with serving(nothing) as (reader, writer):
         writer.write(b"rubbish\r\n\r\n")
