@@ -121,4 +121,5 @@ async def test_workers_that_die_by_chance_give_each_payment_back_once(refund_wor
                 operation = await shop.settled(id_)
                 assert operation["status"] == "refunded", operation["why"]
                 assert_given_back(payment, 1999)
-    assert await watch.ask("SELECT count(*) FROM refund_claims") == 0
+    # Who dies between the record and giving the turn back leaves it to retention: one for each of the four, at most.
+    assert await watch.ask("SELECT count(*) FROM refund_claims") <= 4
