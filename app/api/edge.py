@@ -16,7 +16,6 @@ LOG = logging.getLogger("makegood.api")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 
 ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
-_ALWAYS_LINES = b"".join(b"%b: %b\r\n" % header for header in ALWAYS)
 
 # The extension of ASGI that our server has: `scope["extensions"][WHOLE_ANSWER]["send"](status, lines, body)` sends an answer
 # that is ready, all of it in one piece, and says whether it did; where not, it is sent as ASGI has it. The lines of its
@@ -63,6 +62,14 @@ def lines_of_all(scope: Scope) -> bytes:
     """Of an answer that goes out whole, the lines that this layer gives to all the others."""
     request_id: str = scope["state"]["request_id"]
     return b"%bx-request-id: %b\r\n" % (_ALWAYS_LINES, request_id.encode("ascii"))
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they go over the wire."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+_ALWAYS_LINES = lines(ALWAYS)
 
 
 def new_request_id() -> str:

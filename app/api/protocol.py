@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from app.api.edge import ALWAYS, WHOLE_ANSWER, new_request_id
+from app.api.edge import ALWAYS, WHOLE_ANSWER, lines, new_request_id
 from app.api.problems import framework_problem
 
 LOG = logging.getLogger("makegood.api")
@@ -26,7 +26,11 @@ RECEIVE_TIMEOUT = 20.0
 # would take the body for the other protocol's, and a good signature would fail over no body.
 # So the line is left out of every head of a connection; in a body it stays.
 _UPGRADE = b"upgrade:"
-_UPGRADE_LINES = re.compile(rb"^upgrade:[^\n]*\n?", re.IGNORECASE | re.MULTILINE)
+# Such a line, or what has come of it: the end of what came may be anywhere in it.
+_OFFERS = re.compile(
+    rb"^(?:upgrade:[^\n]*\n?|(?:%b)\Z)" % b"|".join(_UPGRADE[:size] for size in range(1, len(_UPGRADE))),
+    re.IGNORECASE | re.MULTILINE,
+)
 
 # What the head of an answer begins with, and that of one which only says that the body may come.
 _HEAD = b"HTTP/1.1 "
@@ -128,7 +132,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.scope is not None:
             self.scope.pop("extensions", None)  # which lead back here
 
-    def _answer(self, of: ReferenceType[RequestResponseCycle], status: int, lines: bytes, body: bytes) -> bool:
+    def _answer(self, of: ReferenceType[RequestResponseCycle], status: int, ready: bytes, body: bytes) -> bool:
         """Sends a whole answer, as `WHOLE_ANSWER` says. It leaves the cycle as an answer in two messages does."""
         cycle = of()
         if cycle is None:
@@ -141,8 +145,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        served = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
-        self._out.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], served, lines, body))
+        self._out.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], lines(cycle.default_headers), ready, body))
         cycle.message_event.set()
         cycle.on_response()
         return True
@@ -152,34 +155,22 @@ class BoundedProtocol(HttpToolsProtocol):
         lower, in_line = data.lower(), self._in_line
         rest = lower[lower.rfind(b"\n") + 1 :]
         self._in_line = rest != b""
-        if in_line and len(rest) == len(data):
-            rest = b""  # the middle of a line begins none
         if _UPGRADE not in lower and not (rest and _UPGRADE.startswith(rest)):  # which few have
             super().data_received(data)
             return
         fed = 0
-        for line in _UPGRADE_LINES.finditer(data):
+        for line in _OFFERS.finditer(data):
             if in_line and line.start() == 0:
-                continue
+                continue  # the middle of a line begins none
             super().data_received(data[fed : line.start()])
             if self._over:
                 return
             fed = line.start()
             if self._in_head and self._coming:  # as what was fed has told
                 fed = line.end()
-                if not line[0].endswith(b"\n"):
-                    self._keep(line[0])
-        if rest and _UPGRADE.startswith(rest) and fed < len(data):
-            super().data_received(data[fed : -len(rest)])
-            fed = len(data) - len(rest)
-            if self._in_head and self._coming:
-                fed = len(data)
-                self._keep(data[-len(rest) :])
+                if not line[0].endswith(b"\n"):  # it is looked at with what comes behind it
+                    self._kept, self._in_line = line[0], False
         super().data_received(data[fed:])
-
-    def _keep(self, beginning: bytes) -> None:
-        """Keeps the beginning of a line, to be looked at with what comes behind it."""
-        self._kept, self._in_line = beginning, False
 
     def _wait_for_more(self, size: int) -> None:
         if self._in_head:
@@ -232,7 +223,6 @@ class BoundedProtocol(HttpToolsProtocol):
         request = Request({"type": "http", "state": {"request_id": request_id}})
         said = framework_problem(request, HTTPException(status))
         ours = (*ALWAYS, (b"x-request-id", request_id.encode("ascii")), (b"connection", b"close"))
-        served = self.server_state.default_headers
-        headers = b"".join(b"%b: %b\r\n" % header for header in (*served, *said.raw_headers, *ours))
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], headers, bytes(said.body)))
+        head = lines((*self.server_state.default_headers, *said.raw_headers, *ours))
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, bytes(said.body)))
         self.transport.close()

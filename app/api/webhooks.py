@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from app.api import wire
 from app.api.admission import Room
 from app.api.context import Context
-from app.api.edge import WHOLE_ANSWER, lines_of_all
+from app.api.edge import WHOLE_ANSWER, lines, lines_of_all
 from app.api.problems import answer_to
 from app.db.tables import EventStatus
 from app.errors import MakegoodError, UnknownSource
@@ -82,10 +82,8 @@ class Webhooks:
         if location is not None:
             headers.append((b"location", location.encode("ascii")))
         whole = scope.get("extensions", {}).get(WHOLE_ANSWER)
-        if whole is not None:
-            lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-            if whole["send"](status, lines + lines_of_all(scope), said):
-                return
+        if whole is not None and whole["send"](status, lines(headers) + lines_of_all(scope), said):
+            return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": said})
 

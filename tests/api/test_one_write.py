@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import uvicorn
 
-from app.api.edge import WHOLE_ANSWER, Edge, lines_of_all
+from app.api.edge import WHOLE_ANSWER, Edge, lines, lines_of_all
 from app.api.protocol import BoundedProtocol, OneWrite
 
 
@@ -139,8 +139,7 @@ async def in_two(scope: Any, receive: Any, send: Any) -> None:
 
 async def whole(scope: Any, receive: Any, send: Any) -> None:
     """The same, ready; as ASGI has it where the server does not take it so."""
-    lines = b"".join(b"%b: %b\r\n" % line for line in LINES) + lines_of_all(scope)
-    if not scope["extensions"][WHOLE_ANSWER]["send"](202, lines, b"paid"):
+    if not scope["extensions"][WHOLE_ANSWER]["send"](202, lines(LINES) + lines_of_all(scope), b"paid"):
         await in_two(scope, receive, send)
 
 
