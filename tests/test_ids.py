@@ -46,7 +46,8 @@ def test_a_fresh_id_is_another_one_though_the_program_s_own_random_numbers_are_s
 
 def test_a_child_draws_other_ids_than_its_parent() -> None:
     """Trap: a fork has the parent's state, and the ids of two processes would meet in one table."""
-    drawing = "import os; from app.ids import fresh; child = os.fork(); print(fresh(), flush=True); child and os.wait()"
+    # One write a process: print makes two of it where PYTHONUNBUFFERED is set, and the other's id comes between them.
+    drawing = "import os; from app.ids import fresh; child = os.fork(); os.write(1, f'{fresh()}\\n'.encode()); child and os.wait()"
     drawn = subprocess.run([sys.executable, "-c", drawing], check=True, capture_output=True, text=True).stdout.split()
     assert len(drawn) == len(set(drawn)) == 2
 
