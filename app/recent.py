@@ -26,16 +26,16 @@ class Recent:
 
     def __init__(self, generation: int = GENERATION) -> None:
         self._generation = generation
-        self._young: dict[int, UUID] = {}
-        self._old: dict[int, UUID] = {}
+        self._young: dict[bytes, UUID] = {}
+        self._old: dict[bytes, UUID] = {}
         self.known_last = False
 
     def add(self, event: UUID, operation: UUID) -> None:
         """Remembers an event that is on disk, and its operation."""
         if len(self._young) >= self._generation:
             self._old, self._young = self._young, {}
-        self._young[event.int] = operation
+        self._young[event.bytes] = operation
 
     def get(self, event: UUID) -> UUID | None:
         """The operation of an event that is remembered."""
-        return self._young.get(event.int) or self._old.get(event.int)
+        return self._young.get(event.bytes) or self._old.get(event.bytes)

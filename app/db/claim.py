@@ -11,7 +11,6 @@ from uuid import UUID
 
 import asyncpg
 
-from app.db.batches import Kinds
 from app.db.operations import Begun, readable
 from app.db.rows import OPERATION_COLUMNS, steps_json, storable_json
 from app.saga.model import Operation, Status
@@ -42,26 +41,22 @@ SELECT o.status AS from_status, {WITH_EVENT}
    FOR UPDATE OF o SKIP LOCKED
 """
 
-# $6 to $8 are the kinds of calls, by their numbers.
 TAKE = """
 /* take */ WITH t AS (
-    SELECT serial, from_status, steps, last_run_at, key, request, started_at, ($6::text[])[kind] AS step,
-           ($7::text[])[kind] AS action, ($8::int[])[kind] AS attempt
-      FROM unnest($9::uuid[], $10::text[], $11::int[], $12::text[], $13::timestamptz[], $14::text[], $15::text[],
-                  $16::timestamptz[])
-           AS t(serial, from_status, kind, steps, last_run_at, key, request, started_at)
+    SELECT *
+      FROM unnest($6::claimed[])
 ), taken AS (
     UPDATE operations AS o
        SET status = 'processing', attempt = o.attempt + 1, lease = o.lease + 1, revision = o.revision + 1,
            next_run_at = NULL, complete_by = $2, leased_until = $2, locked_by = $3, transition = $4, updated_at = $5,
-           steps = coalesce(t.steps::json, o.steps), last_run_at = coalesce(t.last_run_at, o.last_run_at)
+           steps = coalesce(t.steps, o.steps), last_run_at = coalesce(t.last_run_at, o.last_run_at)
       FROM t
-     WHERE o.bucket = $1 AND o.serial = ANY ($9) AND o.serial = t.serial
+     WHERE o.bucket = $1 AND o.serial = ANY (ARRAY(SELECT serial FROM t)) AND o.serial = t.serial
     RETURNING o.phase, o.revision, o.lease, t.*
 ), queued AS (
     UPDATE queue
        SET next_run_at = NULL, complete_by = $2
-     WHERE bucket = $1 AND operation_serial = ANY ($9)
+     WHERE bucket = $1 AND operation_serial = ANY (ARRAY(SELECT serial FROM t))
 ), past AS (
     INSERT INTO history (bucket, operation_serial, revision, transition, from_phase, from_status, to_phase, to_status,
                          cause, actor, at)
@@ -69,7 +64,7 @@ TAKE = """
       FROM taken
 )
 INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, idempotency_key, worker, request, started_at)
-SELECT $1, serial, lease, step, action, attempt, key, $3, request::json, started_at
+SELECT $1, serial, lease, step, action, attempt, key, $3, request, started_at
   FROM taken
  WHERE request IS NOT NULL
     ON CONFLICT (bucket, operation_serial, lease) DO NOTHING
@@ -137,29 +132,27 @@ async def claim(connection: asyncpg.Connection, wanted: Claim, begin_with: Begin
         for one in _claimed(rows)
     ]
     begun = {one.operation.id: start for one in ours if (start := begin_with(one)) is not None}
-    taking = columns(sorted((row["serial"], row["from_status"], begun.get(row["id"])) for row in rows))
-    await connection.execute(TAKE, wanted.bucket, wanted.leased_until, wanted.worker, wanted.id, wanted.at, *taking)
+    taking = rows_of(sorted((row["serial"], row["from_status"], begun.get(row["id"])) for row in rows))
+    await connection.execute(TAKE, wanted.bucket, wanted.leased_until, wanted.worker, wanted.id, wanted.at, taking)
     return ours
 
 
-def columns(rows: Iterable[tuple[UUID, str, Begun | None]]) -> list[Sequence[object] | None]:
-    """What `TAKE` takes after the claim: the kinds of calls by columns, then what is taken, with its call if it has one.
+def rows_of(claimed: Iterable[tuple[UUID, str, Begun | None]]) -> list[tuple[object, ...]]:
+    """What is claimed, as `TAKE` takes it.
 
     Args:
-        rows: the serials of what is taken, their status until now, and their calls; at least one.
+        claimed: the serials, their status until now, and their calls where they have one.
     """
-    kinds = Kinds()
-    kinds.number(("", "", 0))  # of those without a call, so that there is one in any case
-    return kinds.columns([_row(*row, kinds) for row in rows])
+    return [_row(*one) for one in claimed]
 
 
-def _row(serial: UUID, from_status: str, begun: Begun | None, kinds: Kinds) -> tuple[object, ...]:
+def _row(serial: UUID, from_status: str, begun: Begun | None) -> tuple[object, ...]:
+    """A `claimed` of the database's types, in the order in which that has its columns."""
     if begun is None:
-        return serial, from_status, None, None, None, None, None, None
+        return serial, from_status, *[None] * 8
     operation, start = begun.operation, begun.start
-    kind = kinds.number((start.step, start.action, start.attempt))
-    steps, request = steps_json(operation.steps), storable_json(start.request)
-    return serial, from_status, kind, steps, operation.last_run_at, start.key, request, start.at
+    call = start.step, start.action, start.attempt, start.key, storable_json(start.request), start.at
+    return serial, from_status, *call, steps_json(operation.steps), operation.last_run_at
 
 
 def _claimed(rows: Sequence[asyncpg.Record]) -> list[Claimed]:

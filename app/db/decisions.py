@@ -12,31 +12,21 @@ from uuid import UUID
 import asyncpg
 
 from app.db import journal
-from app.db.batches import DURABLE, Kinds, ids_of
+from app.db.batches import DURABLE, ids_of
 from app.db.journal import AttemptEnd
 from app.db.operator_requests import OperatorReceipt, add_receipts
 from app.db.rows import last_error_json, steps_json, storable_json
 from app.saga.model import Operation, Outcome, Transition
 
-# $2 to $19 are the kinds of changes, by their numbers. A call that was counted as crashed may still be answered: the answer
-# wins, the crash never does.
+# A call that was counted as crashed may still be answered: the answer wins, the crash never does.
 # Joined with the changes, the attempts were read, or the changes gone through, once for each of them: all of those are rows of
 # a CTE, and the planner takes them for one. So an attempt looks for its change by itself.
-_PLACE = "array_position($20, a.operation_serial)"
-_KIND = f"($21::int[])[{_PLACE}]"
+# $3 are the serials of $2.
+_OWN = "(($2::decision[])[array_position($3, a.operation_serial)])"
 RECORD = f"""
 /* record */ WITH t AS (
-    SELECT ($2::int[])[kind] AS revision, ($3::int[])[kind] AS lease, ($4::int[])[kind] AS next_lease,
-           ($5::text[])[kind] AS from_phase, ($6::text[])[kind] AS from_status, ($7::text[])[kind] AS phase,
-           ($8::text[])[kind] AS status, ($9::text[])[kind] AS reason, ($10::text[])[kind] AS held_reason,
-           ($11::text[])[kind] AS step, ($12::text[])[kind] AS action, ($13::int[])[kind] AS attempt,
-           ($14::text[])[kind] AS locked_by, ($15::text[])[kind] AS cause, ($16::text[])[kind] AS actor,
-           ($17::int[])[kind] AS ended, ($18::text[])[kind] AS outcome, ($19::bool[])[kind] AS finishes, r.*
-      FROM unnest($20::uuid[], $21::int[], $22::uuid[], $23::text[], $24::timestamptz[], $25::timestamptz[],
-                  $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[],
-                  $31::text[], $32::text[], $33::text[], $34::timestamptz[], $35::timestamptz[])
-           AS r(serial, kind, transition, steps, at, last_run_at, next_run_at, complete_by, deadline, cancel_requested_at,
-                finished_at, last_error, note, response, ended_at, expired_before)
+    SELECT *
+      FROM unnest($2::decision[])
 ), moved AS (
     UPDATE operations AS o
        SET phase = t.phase, status = t.status, reason = t.reason, held_reason = t.held_reason, step = t.step,
@@ -44,10 +34,10 @@ RECORD = f"""
            next_run_at = t.next_run_at, complete_by = t.complete_by, locked_by = t.locked_by,
            leased_until = CASE WHEN t.status = 'processing' THEN o.leased_until END,
            deadline = coalesce(t.deadline, o.deadline), cancel_requested_at = t.cancel_requested_at,
-           last_error = t.last_error::json, steps = t.steps::json, transition = t.transition, updated_at = t.at,
-           finished_at = CASE WHEN t.finishes THEN t.at ELSE t.finished_at END
+           last_error = t.last_error, steps = t.steps, transition = t.transition, updated_at = t.at,
+           finished_at = t.finished_at
       FROM t
-     WHERE o.bucket = $1 AND o.serial = ANY ($20) AND o.serial = t.serial AND o.revision = t.revision AND o.lease = t.lease
+     WHERE o.bucket = $1 AND o.serial = ANY ($3::uuid[]) AND o.serial = t.serial AND o.revision = t.revision AND o.lease = t.lease
        AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
        AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
     RETURNING o.serial, o.next_run_at, o.complete_by
@@ -69,11 +59,10 @@ RECORD = f"""
       FROM t JOIN moved USING (serial)
 ), ended AS (
     UPDATE attempts AS a
-       SET outcome = ($18::text[])[{_KIND}], response = ($33::text[])[{_PLACE}]::json,
-           finished_at = coalesce(($34::timestamptz[])[{_PLACE}], ($24::timestamptz[])[{_PLACE}])
+       SET outcome = {_OWN}.outcome, response = {_OWN}.response, finished_at = {_OWN}.ended_at
      WHERE a.bucket = $1 AND a.operation_serial = ANY (ARRAY(SELECT serial FROM moved))
-       AND a.lease = ($17::int[])[{_KIND}]
-       AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND ($18::text[])[{_KIND}] <> 'crashed'))
+       AND a.lease = {_OWN}.ended
+       AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND {_OWN}.outcome <> 'crashed'))
 )
 SELECT serial AS id FROM {DURABLE} LEFT JOIN moved ON true
 """
@@ -132,42 +121,19 @@ def crashed(operation: Operation, at: datetime) -> AttemptEnd:
 
 
 async def _move(connection: asyncpg.Connection, bucket: int, moves: Sequence[tuple[Decision, Transition]]) -> set[UUID]:
-    return ids_of(await connection.fetch(RECORD, bucket, *columns(moves)))
+    return ids_of(await connection.fetch(RECORD, bucket, *rows_of(moves)))
 
 
-def columns(moves: Sequence[tuple[Decision, Transition]]) -> list[Sequence[object] | None]:
-    """What `RECORD` takes after the bucket: the kinds of changes by columns, then the changes."""
-    kinds = Kinds()
-    rows = [_row(decision, move, kinds) for decision, move in moves]
-    return kinds.columns(rows)
+def rows_of(moves: Sequence[tuple[Decision, Transition]]) -> tuple[list[tuple[object, ...]], list[UUID]]:
+    """Changes as `RECORD` takes them, and their serials."""
+    return [_row(decision, move) for decision, move in moves], [move.after.serial for _, move in moves]
 
 
-def _row(decision: Decision, move: Transition, kinds: Kinds) -> tuple[object, ...]:
-    after, end = move.after, decision.attempt
-    finishes = after.finished_at is not None and after.finished_at == decision.at
-    return (
-        after.serial,
-        kinds.number(_kind(decision, move, finishes=finishes)),
-        decision.id,
-        steps_json(after.steps),
-        decision.at,
-        after.last_run_at,
-        after.next_run_at,
-        after.complete_by,
-        None if after.deadline == move.before.deadline else after.deadline,
-        after.cancel_requested_at,
-        None if finishes else after.finished_at,
-        last_error_json(after.last_error),
-        decision.note,
-        None if end is None or end.response is None else storable_json(end.response),
-        None if end is None or end.at == decision.at else end.at,
-        decision.expired_before,
-    )
-
-
-def _kind(decision: Decision, move: Transition, *, finishes: bool) -> tuple[object, ...]:
+def _row(decision: Decision, move: Transition) -> tuple[object, ...]:
+    """A `decision` of the database's types, in the order in which that has its columns."""
     before, after, end = move.before, move.after, decision.attempt
     return (
+        after.serial,
         before.revision,
         before.lease,
         after.lease,
@@ -183,7 +149,20 @@ def _kind(decision: Decision, move: Transition, *, finishes: bool) -> tuple[obje
         after.locked_by,
         move.cause,
         decision.actor,
+        decision.id,
+        steps_json(after.steps),
+        decision.at,
+        after.last_run_at,
+        after.next_run_at,
+        after.complete_by,
+        None if after.deadline == before.deadline else after.deadline,
+        after.cancel_requested_at,
+        after.finished_at,
+        last_error_json(after.last_error),
+        decision.note,
+        decision.expired_before,
         None if end is None else end.lease,
         None if end is None else end.outcome,
-        finishes,
+        None if end is None or end.response is None else storable_json(end.response),
+        None if end is None else end.at,
     )

@@ -6,7 +6,7 @@ An event's id is made from what it says, so a redelivery is the same row, and is
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import itemgetter
 from uuid import UUID
 
 import asyncpg
@@ -64,7 +64,7 @@ def first_of(arrivals: Sequence[Arrival]) -> dict[UUID, Arrival]:
     for arrival in arrivals:
         if arrival.operation is not None:
             first.setdefault(arrival.operation.id, arrival)
-    return dict(sorted(first.items(), key=lambda item: item[0].int))
+    return dict(sorted(first.items(), key=itemgetter(0)))
 
 
 async def store_new(
@@ -78,14 +78,15 @@ async def store_new(
     first = first_of(arrivals)
     made = await ingest.store(connection, bucket, transition, list(first.values()), resent=resent) if first else set()
     for arrival in arrivals:
-        operation = arrival.operation
-        arrival.made = operation is not None and operation.id in made and first[operation.id] is arrival
+        arrival.made = False  # an earlier try, which was rolled back, may have said so
+    for id_ in made:
+        first[id_].made = True
 
 
 async def store_others(connection: asyncpg.Connection, bucket: int, arrivals: Sequence[Arrival]) -> list[Stored]:
     """Stores the events of a batch of one bucket that have made no operation; what each arrival was found to be, in order."""
     asked = {one.operation.id for one in arrivals if one.operation is not None and not one.made}
-    known = await _known(connection, bucket, sorted(asked, key=attrgetter("int")))
+    known = await _known(connection, bucket, sorted(asked))
     found = [_found(arrival, known) for arrival in arrivals]
     others = [(arrival, stored) for arrival, stored in zip(arrivals, found, strict=True) if not arrival.made]
     if others:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.db.batches import DURABLE, Kinds, ids_of
+from app.db.batches import DURABLE, ids_of
 from app.db.journal import written
 from app.db.operations import Begun
 from app.db.refunds import Told
@@ -22,27 +22,23 @@ from app.db.rows import steps_json, storable_json
 from app.db.tables import EventStatus
 from app.saga.model import Operation
 
-# $2 to $9 are the kinds, by their numbers. An operation whose call is known is taken by the transaction which stores it:
-# it has a lease from the beginning, and the history of its claim.
+# An operation whose call is known is taken by the transaction which stores it: it has a lease from the beginning, and the
+# history of its claim.
 STORE = f"""
 /* store */ WITH t AS (
     SELECT *
-      FROM unnest($10::uuid[], $11::uuid[], $12::uuid[], $13::int[], $14::text[], $15::text[], $16::bigint[],
-                  $17::timestamptz[], $18::bytea[], $19::text[], $20::timestamptz[], $21::text[], $22::text[],
-                  $23::timestamptz[], $24::timestamptz[], $25::text[], $26::text[])
-           AS t(id, serial, event_id, kind, external_id, order_id, amount, at, payload, delivery_id, occurred_at,
-                traceparent, steps, taken_at, leased_until, key, request)
+      FROM unnest($2::arrival[])
 ), made AS (
     INSERT INTO operations (bucket, id, serial, source, external_id, order_id, amount, currency, saga, saga_hash,
                             event_id, phase, status, step, action, attempt, revision, lease, next_run_at, complete_by,
                             leased_until, locked_by, last_run_at, deadline, occurred_at, steps, traceparent,
                             transition, created_at, updated_at)
-    SELECT $1::smallint, id, serial, ($2::text[])[kind], external_id, order_id, amount, ($3::text[])[kind],
-           ($4::text[])[kind], ($5::text[])[kind], event_id, 'purchase', CASE WHEN taken_at IS NULL THEN 'pending' ELSE 'processing' END,
-           ($6::text[])[kind], 'do', (taken_at IS NOT NULL)::int, 1 + (taken_at IS NOT NULL)::int,
+    SELECT $1::smallint, id, serial, source, external_id, order_id, amount, currency,
+           saga, saga_hash, event_id, 'purchase', CASE WHEN taken_at IS NULL THEN 'pending' ELSE 'processing' END,
+           step, 'do', (taken_at IS NOT NULL)::int, 1 + (taken_at IS NOT NULL)::int,
            (taken_at IS NOT NULL)::int, CASE WHEN taken_at IS NULL THEN at END, leased_until, leased_until,
-           CASE WHEN taken_at IS NOT NULL THEN $27 END, taken_at, at + ($7::interval[])[kind], occurred_at,
-           coalesce(steps, ($9::text[])[kind])::json, traceparent, $28::uuid, at, coalesce(taken_at, at)
+           CASE WHEN taken_at IS NOT NULL THEN $3 END, taken_at, deadline, occurred_at,
+           steps, traceparent, $4::uuid, at, coalesce(taken_at, at)
       FROM t
         ON CONFLICT DO NOTHING
     RETURNING id, serial AS made_as, source, created_at, next_run_at, complete_by
@@ -53,22 +49,22 @@ STORE = f"""
 ), heard AS (
     INSERT INTO events (bucket, id, source, delivery_id, external_id, event_type, deliveries, status, operation_id,
                         received_at, payload)
-    SELECT $1, event_id, source, delivery_id, external_id, ($8::text[])[kind], 1, 'accepted', id, at, payload
+    SELECT $1, event_id, made.source, delivery_id, external_id, event_type, 1, 'accepted', id, at, payload
       FROM t JOIN made USING (id)
         ON CONFLICT (bucket, id) DO UPDATE SET deliveries = events.deliveries + excluded.deliveries
 ), past AS (
     INSERT INTO history (bucket, operation_serial, revision, transition, from_phase, from_status, to_phase, to_status,
                          cause, actor, at)
-    SELECT $1, made_as, 1, $28, NULL, NULL, 'purchase', 'pending', 'payment_received', 'source:' || source, created_at
+    SELECT $1, made_as, 1, $4, NULL, NULL, 'purchase', 'pending', 'payment_received', 'source:' || source, created_at
       FROM made
      UNION ALL
-    SELECT $1, serial, 2, $28, 'purchase', 'pending', 'purchase', 'processing', 'claimed', $27, taken_at
+    SELECT $1, serial, 2, $4, 'purchase', 'pending', 'purchase', 'processing', 'claimed', $3, taken_at
       FROM t JOIN made USING (id)
      WHERE taken_at IS NOT NULL
 ), begun AS (
     INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, idempotency_key, worker, request,
                           started_at)
-    SELECT $1, serial, 1, ($6::text[])[kind], 'do', 1, key, $27, request::json, taken_at
+    SELECT $1, serial, 1, step, 'do', 1, key, $3, request, taken_at
       FROM t JOIN made USING (id)
      WHERE taken_at IS NOT NULL
 )
@@ -132,7 +128,7 @@ async def store(
         resent: an earlier try may have been committed: what that has made is ours as well.
     """
     worker = next((arrival.start.begun.start.worker for arrival in arrivals if arrival.start), None)
-    rows = await connection.fetch(STORE, bucket, *columns(arrivals), worker, transition)
+    rows = await connection.fetch(STORE, bucket, rows_of(arrivals), worker, transition)
     made = ids_of(rows)
     if resent:
         tried = {one.operation.serial: one.operation.id for one in arrivals if one.operation is not None}
@@ -141,46 +137,42 @@ async def store(
     return made
 
 
-def columns(arrivals: Sequence[Arrival]) -> list[Sequence[object] | None]:
-    """What `STORE` takes between the bucket and the worker: the kinds of payments by columns, then the payments."""
-    kinds = Kinds()
-    rows = [_row(arrival, operation, kinds) for arrival in arrivals if (operation := arrival.operation) is not None]
-    return kinds.columns(rows)
+def rows_of(arrivals: Sequence[Arrival]) -> list[tuple[object, ...]]:
+    """The payments of a batch as `STORE` takes them."""
+    return [_row(arrival, operation) for arrival in arrivals if (operation := arrival.operation) is not None]
 
 
-def _row(arrival: Arrival, operation: Operation, kinds: Kinds) -> tuple[object, ...]:
-    begun = None if arrival.start is None else arrival.start.begun
-    start = None if begun is None else begun.start
-    kind = kinds.number(
-        (
-            operation.source,
-            operation.currency,
-            operation.saga,
-            operation.saga_hash,
-            operation.step,
-            operation.deadline - operation.created_at,
-            arrival.event_type,
-            _new_steps(operation),
-        )
-    )
+def _row(arrival: Arrival, operation: Operation) -> tuple[object, ...]:
+    """An `arrival` of the database's types, in the order in which that has its columns."""
+    steps, taken_at, leased_until, key, request = _new_steps(operation), None, None, None, None
+    if arrival.start is not None:
+        taken, start = arrival.start.begun.operation, arrival.start.begun.start
+        steps, taken_at, leased_until = steps_json(taken.steps), taken.last_run_at, taken.complete_by
+        key, request = start.key, storable_json(start.request)
     return (
         operation.id,
         operation.serial,
-        arrival.id,
-        kind,
+        operation.source,
         operation.external_id,
         operation.order_id,
         operation.amount,
-        operation.created_at,
-        arrival.payload,
-        arrival.delivery_id,
+        operation.currency,
+        operation.saga,
+        operation.saga_hash,
+        operation.step,
+        steps,
+        operation.deadline,
         operation.occurred_at,
         operation.traceparent,
-        None if begun is None else steps_json(begun.operation.steps),
-        None if begun is None else begun.operation.last_run_at,
-        None if begun is None else begun.operation.complete_by,
-        None if start is None else start.key,
-        None if start is None else storable_json(start.request),
+        operation.created_at,
+        arrival.id,
+        arrival.event_type,
+        arrival.delivery_id,
+        arrival.payload,
+        taken_at,
+        leased_until,
+        key,
+        request,
     )
 
 

@@ -26,19 +26,17 @@ logger = logging.getLogger(__name__)
 BEGIN = f"""
 /* begin */ WITH t AS (
     SELECT *
-      FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::int[],
-                  $10::text[], $11::text[], $12::timestamptz[])
-           AS t(serial, revision, lease, steps, last_run_at, step, action, attempt, key, request, at)
+      FROM unnest($2::begun[])
 ), still AS (
     UPDATE operations AS o
-       SET steps = t.steps::json, last_run_at = t.last_run_at
+       SET steps = t.steps, last_run_at = t.last_run_at
       FROM t
-     WHERE o.bucket = $1 AND o.serial = ANY ($2) AND o.serial = t.serial AND o.revision = t.revision AND o.lease = t.lease
+     WHERE o.bucket = $1 AND o.serial = ANY (ARRAY(SELECT serial FROM t)) AND o.serial = t.serial AND o.revision = t.revision AND o.lease = t.lease
     RETURNING o.id, t.*
 ), begun AS (
     INSERT INTO attempts (bucket, operation_serial, lease, step, action, attempt, idempotency_key, worker, request,
                           started_at)
-    SELECT $1::smallint, serial, lease, step, action, attempt, key, $13, request::json, at
+    SELECT $1::smallint, serial, lease, step, action, attempt, key, $3, request, at
       FROM still
         ON CONFLICT (bucket, operation_serial, lease) DO NOTHING
 )
@@ -132,23 +130,18 @@ def readable(row: asyncpg.Record) -> Operation | None:
 
 async def begin(connection: asyncpg.Connection, bucket: int, begun: Sequence[Begun]) -> set[UUID]:
     """Puts calls on record that are about to go out; returns the operations that are still ours."""
-    rows = await connection.fetch(
-        BEGIN,
-        bucket,
-        [one.operation.serial for one in begun],
-        [one.operation.revision for one in begun],
-        [one.operation.lease for one in begun],
-        [steps_json(one.operation.steps) for one in begun],
-        [one.operation.last_run_at for one in begun],
-        [one.start.step for one in begun],
-        [one.start.action for one in begun],
-        [one.start.attempt for one in begun],
-        [one.start.key for one in begun],
-        [storable_json(one.start.request) for one in begun],
-        [one.start.at for one in begun],
-        begun[0].start.worker,
-    )
-    return ids_of(rows)
+    return ids_of(await connection.fetch(BEGIN, bucket, rows_of(begun), begun[0].start.worker))
+
+
+def rows_of(begun: Sequence[Begun]) -> list[tuple[object, ...]]:
+    """Calls as `BEGIN` takes them."""
+    return [_row(one.operation, one.start) for one in begun]
+
+
+def _row(operation: Operation, start: AttemptStart) -> tuple[object, ...]:
+    """A `begun` of the database's types, in the order in which that has its columns."""
+    still = operation.serial, operation.revision, operation.lease, steps_json(operation.steps), operation.last_run_at
+    return *still, start.step, start.action, start.attempt, start.key, storable_json(start.request), start.at
 
 
 async def heartbeat(

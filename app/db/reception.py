@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -126,7 +127,7 @@ class Reception:
         return [[found[id(arrival)] for arrival in one.arrivals] for one in delivered]
 
     async def _flush_redelivered(self, writer: Writer, events: Sequence[tuple[UUID, UUID]]) -> list[Stored | None]:
-        ordered = sorted(events, key=lambda pair: pair[0].int)
+        ordered = sorted(events, key=itemgetter(0))
         parts = by_bucket(ordered, lambda pair: bucket_of(pair[1], self._buckets))
 
         async def work(connection: asyncpg.Connection, _resent: bool) -> dict[UUID, Stored]:

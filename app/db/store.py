@@ -179,7 +179,7 @@ class Store:
         Args:
             ids_of: the serial and the id of an item's operation.
         """
-        ordered = sorted(items, key=lambda item: ids_of(item)[0].int)
+        ordered = sorted(items, key=lambda item: ids_of(item)[0])
         return by_bucket(ordered, lambda item: bucket_of(ids_of(item)[1], self.buckets))
 
     async def _flush_begin(self, writer: Writer, begun: Sequence[Begun]) -> list[bool]:

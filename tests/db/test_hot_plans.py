@@ -105,14 +105,21 @@ def literal(value: Any) -> str:
     """A value as EXECUTE takes it, which has no parameters of its own; its type is the prepared one's."""
     if value is None:
         return "NULL"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return literal("{" + ",".join(json.dumps(None if one is None else item(one)) for one in value) + "}")
     return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
 
 
 def item(value: Any) -> str:
-    """A value in an array."""
+    """A value in an array, or in a row that is in one."""
+    if isinstance(value, tuple):
+        return "(" + ",".join("" if one is None else column(item(one)) for one in value) + ")"
     return "\\x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def column(text: str) -> str:
+    """A text in a row."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '""') + '"'
 
 
 async def plan_of(url: str, statement: str, *arguments: Any) -> dict[str, Any]:
@@ -176,9 +183,9 @@ def succeeding(id_: UUID, serial: UUID) -> tuple[Decision, Transition]:
     return Decision(uuid4(), id_, serial, NOW, done, "worker-1", attempt=end), done
 
 
-SUCCEEDING = decisions.columns([succeeding(*one) for one in zip(SOME_CLAIMED, THEIR_SERIALS, strict=True)])
-NEW = ingest.columns([started(operation_for(f"new_{number}"))[0] for number in range(BATCH)])
-CALLS = [["purchase"] * BATCH, ["do"] * BATCH, [1] * BATCH, ["key"] * BATCH, ["{}"] * BATCH, [NOW] * BATCH, "worker-1"]
+SUCCEEDING = decisions.rows_of([succeeding(*one) for one in zip(SOME_CLAIMED, THEIR_SERIALS, strict=True)])
+NEW = ingest.rows_of([started(operation_for(f"new_{number}"))[0] for number in range(BATCH)])
+BEGINNING = [(serial, 3, 1, "[]", NOW, "purchase", "do", 1, "key", "{}", NOW) for serial in THEIR_SERIALS]
 
 
 def test_a_claim_locks_its_batch_alone_whatever_has_finished_and_whatever_is_due_later(busy_url: str) -> None:
@@ -191,8 +198,8 @@ def test_a_claim_locks_its_batch_alone_whatever_has_finished_and_whatever_is_due
 
 def test_what_a_claim_has_locked_it_takes_by_its_keys(busy_url: str) -> None:
     found = asyncio.run(due(busy_url))
-    taking = claim.columns([(serial, "pending", begun_of(replace(operation_for(), serial=serial))) for serial in found])
-    plan = run(plan_of(busy_url, claim.TAKE, 0, NOW + LEASE, "worker-1", CLAIMED_BY, NOW, *taking))
+    taking = claim.rows_of([(serial, "pending", begun_of(replace(operation_for(), serial=serial))) for serial in found])
+    plan = run(plan_of(busy_url, claim.TAKE, 0, NOW + LEASE, "worker-1", CLAIMED_BY, NOW, taking))
     assert indexes(plan) == {"operations_serial", "queue_pkey"}
     assert touched(plan) <= WAYS * len(found)
 
@@ -254,12 +261,8 @@ def test_what_is_asked_by_keys_is_found_by_them(
 @pytest.mark.parametrize(
     ("statement", "arguments", "index"),
     [
-        (ingest.STORE, [*NEW, "worker-1", CLAIMED_BY], ""),
-        (
-            operations.BEGIN,
-            [THEIR_SERIALS, [3] * BATCH, [1] * BATCH, ["[]"] * BATCH, [NOW] * BATCH, *CALLS],
-            "operations_serial",
-        ),
+        (ingest.STORE, [NEW, "worker-1", CLAIMED_BY], ""),
+        (operations.BEGIN, [BEGINNING, "worker-1"], "operations_serial"),
         (decisions.RECORD, SUCCEEDING, "operations_serial queue_pkey attempts_pkey"),
         (deliveries.COUNT_AGAIN, [ids_of(range(1, BATCH + 1), "event"), [1] * BATCH], "events_pkey"),
     ],
