@@ -55,12 +55,18 @@ def call_of(operation: Operation, at: int) -> Begun:
     return Begun(out, start)
 
 
+def odd_call_of(operation: Operation, at: int) -> Begun:
+    """One whose attempt has another number and time than the operation, as none has."""
+    begun = call_of(operation, at)
+    return replace(begun, start=replace(begun.start, attempt=9, at=after(at + 50)))
+
+
 async def call_on_record(database: Any, begun: Begun) -> None:
     """The attempt is there just as it was told."""
     start = begun.start
     columns = "lease, step, action, attempt, idempotency_key, worker, request->'body'->>'for', started_at"
     row = await database.fetchrow(f"SELECT {columns} FROM attempts")
-    assert tuple(row) == (start.lease, "purchase", "do", 1, start.key, "worker-1", "pay_1", start.at)
+    assert tuple(row) == (start.lease, "purchase", "do", start.attempt, start.key, "worker-1", "pay_1", start.at)
 
 
 async def test_what_arrives(store: Store, database: Any) -> None:
@@ -98,8 +104,8 @@ async def test_what_arrives_and_is_begun(store: Store, database: Any) -> None:
 
 async def test_what_is_claimed_and_begun(store: Store, database: Any) -> None:
     await store.ingest(arrival_of(fresh()))
-    [one] = await store.claim(claim_of(), lambda one: call_of(one.operation, 2))
-    begun = call_of(one.operation, 2)
+    [one] = await store.claim(claim_of(), lambda one: odd_call_of(one.operation, 2))
+    begun = odd_call_of(one.operation, 2)
     assert await store.load(one.operation.id) == begun.operation
     assert begun.operation.complete_by == NOW + LEASE
     await call_on_record(database, begun)
@@ -108,7 +114,7 @@ async def test_what_is_claimed_and_begun(store: Store, database: Any) -> None:
 
 
 async def test_what_is_begun(store: Store, database: Any) -> None:
-    begun = call_of(await claimed(store), 3)
+    begun = odd_call_of(await claimed(store), 3)
     assert await store.begin(begun.operation, begun.start)
     assert await store.load(begun.operation.id) == begun.operation
     await call_on_record(database, begun)
@@ -126,6 +132,7 @@ async def test_what_is_decided(store: Store, database: Any) -> None:
         step="payment",
         action=Action.UNDO,
         attempt=5,
+        lease=2,
         next_run_at=after(6),
         complete_by=None,
         locked_by=None,
