@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from bench.results import Figures
+from bench.results import Figures, figure
 
 WIDTH, LABEL, BAR = 960, 320, 440  # pixels: of all, of the names, of the longest bar
 ROW, GAP, TITLE = 18, 14, 24  # heights
@@ -43,4 +43,4 @@ def row(side: str, values: Sequence[float], median: float, longest: float, top: 
     yield f'<text x="{LABEL - 8}" y="{middle + 4}" text-anchor="end">{escape(side)}</text>'
     yield f'<rect x="{LABEL}" y="{top + 2}" width="{BAR * median / longest:.1f}" height="{ROW - 4}" fill="{colour}"/>'
     yield f'<line x1="{least:.1f}" y1="{middle}" x2="{most:.1f}" y2="{middle}" stroke="{SPREAD}" stroke-width="2"/>'
-    yield f'<text x="{LABEL + BAR + 12}" y="{middle + 4}">{median:,.4g}</text>'
+    yield f'<text x="{LABEL + BAR + 12}" y="{middle + 4}">{figure(median)}</text>'

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plot import plot
-from bench.results import Figures, Verdict
+from bench.results import Figures, Verdict, figure
 from bench.stage import Stage
 
 SIDE, METRIC, FIGURE = 36, 19, 34  # widths of the columns
@@ -58,11 +58,6 @@ def judged(verdict: Verdict) -> str:
     found = "-" if verdict.found is None else f"{verdict.found:.3g}"
     without = f" (without {', '.join(verdict.without)})" if verdict.without and verdict.found is not None else ""
     return f"  {verdict.target.text:60} {bound:16} {found:8} {words[verdict.met]}{without}"
-
-
-def figure(value: float) -> str:
-    """A number in as many digits as mean something."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # three digits
 
 
 def document(stage: Stage, found: Sequence[Figures], machine: Mapping[str, str]) -> dict[str, Any]:

@@ -111,3 +111,8 @@ class Figures:
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Of sorted values the smallest one that so many are not above."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def figure(value: float) -> str:
+    """A number in as many digits as mean something."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # three digits

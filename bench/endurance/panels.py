@@ -7,7 +7,7 @@ from statistics import median
 from bench.endurance.measures import Verdict
 from bench.endurance.sample import Sample
 from bench.plot import HEAD
-from bench.report import figure
+from bench.results import figure
 
 COLUMNS, WIDTH, HEIGHT = 3, 320, 150  # panels in a row; pixels of one with its title and margin
 PLOT_WIDTH, PLOT_HEIGHT, LEFT, TOP = 250, 84, 52, 34  # pixels of the drawn part, and where it begins

@@ -9,7 +9,8 @@ from typing import Any
 from bench.endurance.measures import Verdict, judge
 from bench.endurance.panels import plot
 from bench.endurance.sample import Sample
-from bench.report import figure, progress
+from bench.report import progress
+from bench.results import figure
 
 
 @dataclass(slots=True)
