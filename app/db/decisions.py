@@ -19,8 +19,10 @@ from app.db.rows import last_error_json, steps_json, storable_json
 from app.saga.model import Operation, Outcome, Transition
 
 # A call that was counted as crashed may still be answered: the answer wins, the crash never does.
-# The attempts are joined with the changes as they are given: those of a CTE the planner takes for one, and would go through
-# them, or read the attempts, once for each.
+# Joined with the changes, the attempts were read, or the changes gone through, once for each of them: all of those are rows of
+# a CTE, and the planner takes them for one. So an attempt looks for its change by itself.
+# $3 are the serials of $2.
+_OWN = "(($2::decision[])[array_position($3, a.operation_serial)])"
 RECORD = f"""
 /* record */ WITH t AS (
     SELECT *
@@ -35,7 +37,7 @@ RECORD = f"""
            last_error = t.last_error, steps = t.steps, transition = t.transition, updated_at = t.at,
            finished_at = t.finished_at
       FROM t
-     WHERE o.bucket = $1 AND o.serial = ANY (ARRAY(SELECT serial FROM t)) AND o.serial = t.serial AND o.revision = t.revision AND o.lease = t.lease
+     WHERE o.bucket = $1 AND o.serial = ANY ($3::uuid[]) AND o.serial = t.serial AND o.revision = t.revision AND o.lease = t.lease
        AND o.last_run_at IS NOT DISTINCT FROM t.last_run_at
        AND (t.expired_before IS NULL OR o.leased_until <= t.expired_before)
     RETURNING o.serial, o.next_run_at, o.complete_by
@@ -57,11 +59,10 @@ RECORD = f"""
       FROM t JOIN moved USING (serial)
 ), ended AS (
     UPDATE attempts AS a
-       SET outcome = e.outcome, response = e.response, finished_at = e.ended_at
-      FROM unnest($2::decision[]) AS e
+       SET outcome = {_OWN}.outcome, response = {_OWN}.response, finished_at = {_OWN}.ended_at
      WHERE a.bucket = $1 AND a.operation_serial = ANY (ARRAY(SELECT serial FROM moved))
-       AND a.operation_serial = e.serial AND a.lease = e.ended
-       AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND e.outcome <> 'crashed'))
+       AND a.lease = {_OWN}.ended
+       AND (a.outcome IS NULL OR (a.outcome = 'crashed' AND {_OWN}.outcome <> 'crashed'))
 )
 SELECT serial AS id FROM {DURABLE} LEFT JOIN moved ON true
 """
@@ -120,12 +121,12 @@ def crashed(operation: Operation, at: datetime) -> AttemptEnd:
 
 
 async def _move(connection: asyncpg.Connection, bucket: int, moves: Sequence[tuple[Decision, Transition]]) -> set[UUID]:
-    return ids_of(await connection.fetch(RECORD, bucket, rows_of(moves)))
+    return ids_of(await connection.fetch(RECORD, bucket, *rows_of(moves)))
 
 
-def rows_of(moves: Sequence[tuple[Decision, Transition]]) -> list[tuple[object, ...]]:
-    """Changes as `RECORD` takes them."""
-    return [_row(decision, move) for decision, move in moves]
+def rows_of(moves: Sequence[tuple[Decision, Transition]]) -> tuple[list[tuple[object, ...]], list[UUID]]:
+    """Changes as `RECORD` takes them, and their serials."""
+    return [_row(decision, move) for decision, move in moves], [move.after.serial for _, move in moves]
 
 
 def _row(decision: Decision, move: Transition) -> tuple[object, ...]:

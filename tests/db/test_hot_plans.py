@@ -263,7 +263,7 @@ def test_what_is_asked_by_keys_is_found_by_them(
     [
         (ingest.STORE, [NEW, "worker-1", CLAIMED_BY], ""),
         (operations.BEGIN, [BEGINNING, "worker-1"], "operations_serial"),
-        (decisions.RECORD, [SUCCEEDING], "operations_serial queue_pkey attempts_pkey"),
+        (decisions.RECORD, SUCCEEDING, "operations_serial queue_pkey attempts_pkey"),
         (deliveries.COUNT_AGAIN, [ids_of(range(1, BATCH + 1), "event"), [1] * BATCH], "events_pkey"),
     ],
     ids=["store", "begin", "record", "count again"],
