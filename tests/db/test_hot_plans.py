@@ -4,16 +4,13 @@ Each is explained as it is prepared: with the plan that fits all parameters, whi
 """
 
 import asyncio
-import contextlib
 import hashlib
-import json
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from app.db import claim, decisions, deliveries, ingest, journal, operations
@@ -24,7 +21,7 @@ from app.db.sagas import Sagas
 from app.saga.definition import hash_of
 from app.saga.model import Outcome, Status, Transition
 from tests.builders import NOW, operation_for, purchase_saga
-from tests.db.plans import indexes, nodes, touched
+from tests.db.plans import indexes, nodes, plan_of, touched
 from tests.db.starts import begun_of, started
 from tests.postgres import TEMPLATE, Databases
 
@@ -99,53 +96,6 @@ def busy_url(databases: Databases) -> Iterator[str]:
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     with asyncio.Runner() as runner:
         return runner.run(work)
-
-
-def literal(value: Any) -> str:
-    """A value as EXECUTE takes it, which has no parameters of its own; its type is the prepared one's."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, list):
-        return literal("{" + ",".join(json.dumps(None if one is None else item(one)) for one in value) + "}")
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
-
-
-def item(value: Any) -> str:
-    """A value in an array, or in a row that is in one."""
-    if isinstance(value, tuple):
-        return "(" + ",".join("" if one is None else column(item(one)) for one in value) + ")"
-    return "\\x" + value.hex() if isinstance(value, bytes) else str(value)
-
-
-def column(text: str) -> str:
-    """A text in a row."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '""') + '"'
-
-
-async def plan_of(url: str, statement: str, *arguments: Any) -> dict[str, Any]:
-    """The generic plan of a prepared statement, with what was really touched; its effects are rolled back."""
-    connection = await connect(url)
-    try:
-        await connection.execute("SET plan_cache_mode = force_generic_plan")
-        await connection.execute(f"PREPARE asked AS {statement}")
-        async with rolled_back(connection):
-            asked = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({', '.join(map(literal, arguments))})"
-            [explained] = json.loads(await connection.fetchval(asked))
-    finally:
-        await connection.close()
-    plan: dict[str, Any] = explained["Plan"]
-    return plan
-
-
-@contextlib.asynccontextmanager
-async def rolled_back(connection: "asyncpg.Connection[Any]") -> AsyncIterator[None]:
-    """Around what is to leave nothing behind."""
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        yield
-    finally:
-        await transaction.rollback()
 
 
 async def due(url: str) -> list[UUID]:

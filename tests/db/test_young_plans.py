@@ -3,12 +3,19 @@
 import json
 import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from app.db import claim, decisions, deliveries, journal, operations
+from app.db.decisions import Decision
+from app.db.journal import AttemptEnd
 from app.db.store import Store
-from tests.builders import arrival_of, operation_for
+from app.saga.model import Operation, Outcome, Transition
+from tests.builders import NOW, arrival_of, operation_for
+from tests.db.claims import done
+from tests.db.plans import nodes, plan_of
+from tests.db.starts import started
 from tests.road.service import until
 
 CASES = {
@@ -19,6 +26,8 @@ CASES = {
     "end attempts": journal.END_ATTEMPTS,
     "written": journal.WRITTEN,
 }
+
+BATCH = 200
 
 READ = "SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_indexes WHERE relname = 'operations'"
 
@@ -68,3 +77,21 @@ async def test_a_foreign_key_planned_on_empty_tables_asks_by_the_whole_key(store
 
     await until(has_said_so)
     assert await database.fetchval(READ) <= 2 * 400
+
+
+async def test_a_record_on_young_tables_goes_through_its_changes_once(store: Store, database_url: str) -> None:
+    """Seen when the ends of calls were joined with the changes: each call's end went through all of them."""
+    starting = [started(operation_for(f"pay_{number}")) for number in range(1_000)]
+    await store.ingest_all([arrival for arrival, _ in starting])
+    moves = [ended(start.begun.operation) for _, start in starting[:BATCH]]
+    plan = await plan_of(database_url, decisions.RECORD, 0, *decisions.rows_of(moves))
+    assert plan["Actual Rows"] == BATCH
+    given = [node for node in nodes(plan) if node["Node Type"] == "Function Scan"]
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in given) == BATCH
+
+
+def ended(operation: Operation) -> tuple[Decision, Transition]:
+    """The decision on an answer, with the end of the call."""
+    end = AttemptEnd(operation.lease, Outcome.DONE, {"status": 200, "body": {}}, NOW)
+    move = done(operation)
+    return Decision(uuid4(), operation.id, operation.serial, NOW, move, "worker-1", attempt=end), move
