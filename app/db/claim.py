@@ -11,8 +11,9 @@ from uuid import UUID
 
 import asyncpg
 
+from app.db.journal import told
 from app.db.operations import Begun, readable
-from app.db.rows import OPERATION_COLUMNS, steps_json, storable_json
+from app.db.rows import OPERATION_COLUMNS, steps_json
 from app.saga.model import Operation, Status
 from app.saga.retry import taken
 
@@ -150,9 +151,7 @@ def _row(serial: UUID, from_status: str, begun: Begun | None) -> tuple[object, .
     """A `claimed` of the database's types, in the order in which that has its columns."""
     if begun is None:
         return serial, from_status, *[None] * 8
-    operation, start = begun.operation, begun.start
-    call = start.step, start.action, start.attempt, start.key, storable_json(start.request), start.at
-    return serial, from_status, *call, steps_json(operation.steps), operation.last_run_at
+    return serial, from_status, *told(begun.start), steps_json(begun.operation.steps), begun.operation.last_run_at
 
 
 def _claimed(rows: Sequence[asyncpg.Record]) -> list[Claimed]:

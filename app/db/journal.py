@@ -54,6 +54,11 @@ class AttemptEnd:
     at: datetime
 
 
+def told(start: AttemptStart) -> tuple[object, ...]:
+    """A call as the types `begun` and `claimed` of the database have its columns, one after the other."""
+    return start.step, start.action, start.attempt, start.key, storable_json(start.request), start.at
+
+
 async def written(
     connection: asyncpg.Connection, bucket: int, transitions: Sequence[tuple[UUID, int, UUID]]
 ) -> set[UUID]:

@@ -14,8 +14,8 @@ from uuid import UUID
 import asyncpg
 
 from app.db.batches import DURABLE, ids_of
-from app.db.journal import AttemptStart
-from app.db.rows import operation_of, steps_json, storable_json
+from app.db.journal import AttemptStart, told
+from app.db.rows import operation_of, steps_json
 from app.saga.model import Operation
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def rows_of(begun: Sequence[Begun]) -> list[tuple[object, ...]]:
 def _row(operation: Operation, start: AttemptStart) -> tuple[object, ...]:
     """A `begun` of the database's types, in the order in which that has its columns."""
     still = operation.serial, operation.revision, operation.lease, steps_json(operation.steps), operation.last_run_at
-    return *still, start.step, start.action, start.attempt, start.key, storable_json(start.request), start.at
+    return *still, *told(start)
 
 
 async def heartbeat(
