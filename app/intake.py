@@ -219,7 +219,7 @@ class Intake:
             case Payment():
                 status, detail = EventStatus.ACCEPTED, None
                 id_ = known_as or payment_event_id(source, reading)
-                operation = self._operation(source, reading, id_, traceparent, now)
+                operation = self._operation(source, reading, traceparent, now)
             case Ignored():
                 status, detail = EventStatus.IGNORED, None
                 which = reading.delivery_id or digest(body)
@@ -253,9 +253,7 @@ class Intake:
             saga = self._sagas_by_name[source.saga]
             self._blanks[source.saga] = blank_of(saga, await self._sagas.store(saga))
 
-    def _operation(
-        self, source: Source, payment: Payment, event: UUID, traceparent: str | None, now: datetime
-    ) -> Operation:
+    def _operation(self, source: Source, payment: Payment, traceparent: str | None, now: datetime) -> Operation:
         """What a payment makes, if it is new."""
         heard = Heard(
             source=source.name,
@@ -264,7 +262,6 @@ class Intake:
             amount=payment.amount,
             currency=payment.currency,
             occurred_at=payment.occurred_at,
-            event_id=event,
             traceparent=traceparent,
         )
         id_ = operation_id(source.identity, payment.external_id)

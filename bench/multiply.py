@@ -17,14 +17,13 @@ NEW: Mapping[str, Mapping[str, str]] = {
     "operations": {
         "id": OPERATION,
         "serial": SERIAL,
-        "event_id": EVENT,
         "external_id": "'past_' || i",
         "order_id": "'order-past-' || i",
         "transition": "md5('last ' || i)::uuid",
     },
     "events": {
         "id": EVENT,
-        "operation_id": OPERATION,
+        "operation_serial": SERIAL,
         "external_id": "'past_' || i",
         "delivery_id": "'msg_past_' || i",
     },
@@ -35,7 +34,7 @@ NEW: Mapping[str, Mapping[str, str]] = {
 # The column by which a row is the original's own, and the original's column that it is equal to.
 OWNER = {
     "operations": ("id", "id"),
-    "events": ("operation_id", "id"),
+    "events": ("operation_serial", "serial"),
     "queue": ("operation_serial", "serial"),
     "attempts": ("operation_serial", "serial"),
     "history": ("operation_serial", "serial"),

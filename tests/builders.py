@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from app.db.ingest import Arrival
 from app.db.rows import bucket_of
@@ -64,7 +63,6 @@ def operation_for(
     order_id: str = "order-1",
     amount: int = 1999,
     currency: str = "EUR",
-    event: UUID | None = None,
 ) -> Operation:
     """A new operation of the source `shop`."""
     saga = saga or purchase_saga()
@@ -81,7 +79,6 @@ def operation_for(
             amount=amount,
             currency=currency,
             occurred_at=None,
-            event_id=event or event_id("shop", "payment", external_id, order_id, amount, currency),
             traceparent=None,
         ),
         now,
@@ -103,5 +100,5 @@ def arrival_of(operation: Operation, *, delivery_id: str = "msg_1", buckets: int
         detail=None,
         received_at=operation.created_at,
         payload=b'{"type":"payment.received"}',
-        operation=replace(operation, event_id=id_),
+        operation=operation,
     )

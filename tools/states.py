@@ -148,7 +148,7 @@ def created(saga: Saga) -> Operation:
         "amount": 1,
         "currency": "EUR",
     }
-    heard = Heard(**told, occurred_at=None, event_id=UUID(int=2), traceparent=None)
+    heard = Heard(**told, occurred_at=None, traceparent=None)
     return new_operation(UUID(int=1), UUID(int=2), saga, "", heard, NOON)
 
 

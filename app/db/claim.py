@@ -22,7 +22,8 @@ from app.saga.retry import taken
 # The limit keeps the planner from reading all refunds of the bucket at once.
 WITH_EVENT = f"""
 {", ".join(f"o.{name}" for name in OPERATION_COLUMNS)},
-(SELECT e.payload FROM events AS e WHERE e.bucket = $1 AND e.id = o.event_id) AS payload,
+(SELECT e.payload FROM events AS e
+  WHERE e.bucket = $1 AND e.operation_serial = o.serial AND e.status = 'accepted') AS payload,
 (SELECT true FROM external_refunds AS r WHERE r.bucket = $1 AND r.operation_id = o.id LIMIT 1) AS refunds_told
 """
 

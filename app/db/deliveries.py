@@ -18,11 +18,11 @@ from app.db.refunds import add_told
 from app.db.tables import EventStatus
 from app.saga.model import Operation
 
-KNOWN = "SELECT id, order_id, amount, currency FROM operations WHERE bucket = $1 AND id = ANY($2::uuid[])"
+KNOWN = "SELECT id, serial, order_id, amount, currency FROM operations WHERE bucket = $1 AND id = ANY($2::uuid[])"
 
 ADD_EVENTS = """
-INSERT INTO events (bucket, id, source, delivery_id, external_id, event_type, deliveries, status, detail, operation_id,
-                    received_at, payload)
+INSERT INTO events (bucket, id, source, delivery_id, external_id, event_type, deliveries, status, detail,
+                    operation_serial, received_at, payload)
 SELECT $1::smallint, * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[],
                                    $9::text[], $10::uuid[], $11::timestamptz[], $12::bytea[])
     ON CONFLICT (bucket, id) DO UPDATE SET deliveries = events.deliveries + excluded.deliveries
@@ -52,6 +52,14 @@ class Stored:
 
     status: EventStatus
     detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An operation that is there already, and what was said of its payment."""
+
+    serial: UUID
+    said: tuple[str, int, str]
 
 
 ACCEPTED = Stored(EventStatus.ACCEPTED, None)
@@ -90,7 +98,7 @@ async def store_others(connection: asyncpg.Connection, bucket: int, arrivals: Se
     found = [_found(arrival, known) for arrival in arrivals]
     others = [(arrival, stored) for arrival, stored in zip(arrivals, found, strict=True) if not arrival.made]
     if others:
-        await _add_events(connection, bucket, others)
+        await _add_events(connection, bucket, others, known)
     told = [refund for arrival in arrivals for refund in arrival.refunds]
     if told:
         await add_told(connection, told)
@@ -123,20 +131,20 @@ def _again(row: asyncpg.Record) -> Stored:
     return DUPLICATE if row["status"] == EventStatus.ACCEPTED else Stored(EventStatus(row["status"]), row["detail"])
 
 
-async def _known(connection: asyncpg.Connection, bucket: int, ids: Sequence[UUID]) -> dict[UUID, tuple[str, int, str]]:
+async def _known(connection: asyncpg.Connection, bucket: int, ids: Sequence[UUID]) -> dict[UUID, _Known]:
     if not ids:
         return {}
     rows = await connection.fetch(KNOWN, bucket, ids)
-    return {row["id"]: (row["order_id"], row["amount"], row["currency"]) for row in rows}
+    return {row["id"]: _Known(row["serial"], (row["order_id"], row["amount"], row["currency"])) for row in rows}
 
 
-def _found(arrival: Arrival, known: Mapping[UUID, tuple[str, int, str]]) -> Stored:
+def _found(arrival: Arrival, known: Mapping[UUID, _Known]) -> Stored:
     operation = arrival.operation
     if operation is None:
         return Stored(arrival.status, arrival.detail)
     if arrival.made:
         return ACCEPTED
-    stored, said = known[operation.id], _said(operation)
+    stored, said = known[operation.id].said, _said(operation)
     return DUPLICATE if stored == said else Stored(EventStatus.CONFLICT, _difference(stored, said))
 
 
@@ -150,7 +158,12 @@ def _difference(stored: tuple[str, int, str], said: tuple[str, int, str]) -> str
     return "the payment is known with another " + "; another ".join(parts)
 
 
-async def _add_events(connection: asyncpg.Connection, bucket: int, arrivals: Sequence[tuple[Arrival, Stored]]) -> None:
+async def _add_events(
+    connection: asyncpg.Connection,
+    bucket: int,
+    arrivals: Sequence[tuple[Arrival, Stored]],
+    known: Mapping[UUID, _Known],
+) -> None:
     """Adds the events; what was delivered before, or twice in this batch, is counted."""
     rows: dict[UUID, tuple[Arrival, Stored, int]] = {}
     for arrival, stored in arrivals:
@@ -170,7 +183,7 @@ async def _add_events(connection: asyncpg.Connection, bucket: int, arrivals: Seq
             deliveries,
             stored.status,
             stored.detail,
-            None if arrival.operation is None else arrival.operation.id,
+            None if arrival.operation is None else known[arrival.operation.id].serial,
             arrival.received_at,
             arrival.payload,
         )

@@ -30,11 +30,11 @@ STORE = f"""
       FROM unnest($2::arrival[])
 ), made AS (
     INSERT INTO operations (bucket, id, serial, source, external_id, order_id, amount, currency, saga, saga_hash,
-                            event_id, phase, status, step, action, attempt, revision, lease, next_run_at, complete_by,
+                            phase, status, step, action, attempt, revision, lease, next_run_at, complete_by,
                             leased_until, locked_by, last_run_at, deadline, occurred_at, steps, traceparent,
                             transition, created_at, updated_at)
     SELECT $1::smallint, id, serial, source, external_id, order_id, amount, currency,
-           saga, saga_hash, event_id, 'purchase', CASE WHEN taken_at IS NULL THEN 'pending' ELSE 'processing' END,
+           saga, saga_hash, 'purchase', CASE WHEN taken_at IS NULL THEN 'pending' ELSE 'processing' END,
            step, 'do', (taken_at IS NOT NULL)::int, 1 + (taken_at IS NOT NULL)::int,
            (taken_at IS NOT NULL)::int, CASE WHEN taken_at IS NULL THEN at END, leased_until, leased_until,
            CASE WHEN taken_at IS NOT NULL THEN $3 END, taken_at, deadline, occurred_at,
@@ -47,9 +47,9 @@ STORE = f"""
     SELECT $1, made_as, next_run_at, complete_by
       FROM made
 ), heard AS (
-    INSERT INTO events (bucket, id, source, delivery_id, external_id, event_type, deliveries, status, operation_id,
-                        received_at, payload)
-    SELECT $1, event_id, made.source, delivery_id, external_id, event_type, 1, 'accepted', id, at, payload
+    INSERT INTO events (bucket, id, source, delivery_id, external_id, event_type, deliveries, status,
+                        operation_serial, received_at, payload)
+    SELECT $1, event_id, made.source, delivery_id, external_id, event_type, 1, 'accepted', made_as, at, payload
       FROM t JOIN made USING (id)
         ON CONFLICT (bucket, id) DO UPDATE SET deliveries = events.deliveries + excluded.deliveries
 ), past AS (

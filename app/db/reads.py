@@ -82,7 +82,14 @@ class Event:
 
 ATTEMPT_COLUMNS = [col(getattr(AttemptRow, name)) for name in Attempt.__dataclass_fields__]
 CHANGE_COLUMNS = [col(getattr(HistoryRow, name)) for name in Change.__dataclass_fields__]
-EVENT_COLUMNS = [col(getattr(EventRow, name)) for name in Event.__dataclass_fields__]
+# An event has its operation's serial, and is shown with its id.
+_ITS_OPERATION = select(col(OperationRow.id)).where(
+    col(OperationRow.bucket) == col(EventRow.bucket), col(OperationRow.serial) == col(EventRow.operation_serial)
+)
+EVENT_COLUMNS = [
+    _ITS_OPERATION.scalar_subquery().label(name) if name == "operation_id" else col(getattr(EventRow, name))
+    for name in Event.__dataclass_fields__
+]
 
 
 async def operation(engine: AsyncEngine, id_: UUID) -> Operation | None:

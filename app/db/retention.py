@@ -35,9 +35,11 @@ STRIP = (
     text(f"DELETE FROM attempts WHERE bucket = :bucket AND operation_serial = ANY({_NUMBERS})"),
     text(f"DELETE FROM history WHERE bucket = :bucket AND operation_serial = ANY({_NUMBERS})"),
     text("DELETE FROM external_refunds WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
-    text(
-        "UPDATE events SET payload = NULL WHERE bucket = :bucket AND operation_id = ANY(:ids) AND status = 'accepted'"
-    ),
+    text(f"""
+UPDATE events
+   SET payload = NULL
+ WHERE bucket = :bucket AND operation_serial = ANY({_NUMBERS}) AND status = 'accepted'
+"""),
     text("""
 UPDATE operations
    SET steps = '[]', last_error = NULL, reason = NULL, traceparent = NULL, stripped_at = now()

@@ -2,7 +2,7 @@
 
 How the rows of one payment hang together:
 
-    events (what was delivered) ── operation_id ──> operations (one a payment) <── attempts (each call out)
+    events (what was delivered) ─────────────────> operations (one a payment) <── attempts (each call out)
                                                               │            <── history (each change)
                      external_refunds (what others gave back) ┘│           <── queue (while it is under way)
                                                                └── saga_hash ──> sagas (the definition it began with)
@@ -12,11 +12,12 @@ node of a distributed PostgreSQL; on one server there is one bucket. JSON is kep
 never searched, and `jsonb` refuses the NUL that a sender may write as an escape.
 
 What stays cheap beside millions of finished operations does so for two reasons. No index of `operations` has a column
-that changes on the way to success, so its updates are heap-only; what is under way is found by `queue`. And what is
-written for an operation after it was stored lies by its `serial`, beside that of its neighbours in time: by its id, which
-is a hash, each row would be on an index page of its own, and each page go into the log whole after a checkpoint.
-No foreign key leads from there: such rows are inserted by the statement that has just inserted or changed their operation,
-from what that gave back, and no operation is ever deleted; asking again was a quarter of the database's time.
+that changes on the way to success, so its updates are heap-only; what is under way is found by `queue`. And what belongs
+to an operation lies by its `serial`, beside that of its neighbours in time: by its id, which is a hash, each row would be
+on an index page of its own, read for that row alone, and each page go into the log whole after a checkpoint.
+No foreign key leads from attempts, history and queue: their rows are inserted by the statement that has just inserted or
+changed their operation, from what that gave back, and no operation is ever deleted; asking again was a quarter of the
+database's time.
 """
 
 from datetime import datetime
@@ -144,7 +145,6 @@ class OperationRow(SQLModel, table=True):
     currency: str = Field(sa_type=Text)
     saga: str = Field(sa_type=Text)
     saga_hash: str = Field(sa_type=Text)
-    event_id: UUID
     phase: Phase = Field(sa_type=words(Phase, "operations_phase"))
     status: Status = Field(sa_type=words(Status, "operations_status"))
     reason: Reason | None = Field(sa_type=words(Reason, "operations_reason"))
@@ -182,17 +182,17 @@ class EventRow(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("deliveries > 0", name="events_deliveries_positive"),
         CheckConstraint(
-            "(status in ('accepted', 'duplicate', 'conflict')) = (operation_id is not null)",
+            "(status in ('accepted', 'duplicate', 'conflict')) = (operation_serial is not null)",
             name="events_of_an_operation",
         ),
         ForeignKeyConstraint(
-            ["bucket", "operation_id"], ["operations.bucket", "operations.id"], name="events_operation"
+            ["operation_serial", "bucket"], ["operations.serial", "operations.bucket"], name="events_operation"
         ),
-        # One event, and no more, has made the operation: what /stats counts payments by.
+        # One event, and no more, has made the operation: what /stats counts payments by, and what a claim finds it by.
         Index(
             "events_accepted_once",
             "bucket",
-            "operation_id",
+            "operation_serial",
             unique=True,
             postgresql_where=text("status = 'accepted'"),
         ),
@@ -210,7 +210,7 @@ class EventRow(SQLModel, table=True):
     deliveries: int = Field(sa_type=Integer)
     status: EventStatus = Field(sa_type=words(EventStatus, "events_status"))
     detail: str | None = Field(sa_type=Text)
-    operation_id: UUID | None
+    operation_serial: UUID | None
     received_at: datetime = Field(sa_type=TIME)
     payload: bytes | None = Field(sa_type=LargeBinary)
 

@@ -14,7 +14,7 @@ _NOBODY, _NEVER = UUID(int=0), datetime.min.replace(tzinfo=UTC)
 
 @dataclass(slots=True, kw_only=True)
 class Heard:
-    """What we were told of a payment. `amount` is in the currency's minor units; `event_id` is of the event that told."""
+    """What we were told of a payment. `amount` is in the currency's minor units."""
 
     source: str
     external_id: str
@@ -22,7 +22,6 @@ class Heard:
     amount: int
     currency: str
     occurred_at: datetime | None
-    event_id: UUID
     traceparent: str | None
 
 
@@ -48,7 +47,6 @@ def filled_in(blank: Operation, saga: Saga, operation_id: UUID, serial: UUID, he
         order_id=heard.order_id,
         amount=heard.amount,
         currency=heard.currency,
-        event_id=heard.event_id,
         next_run_at=now,
         deadline=now + saga.deadline,
         occurred_at=heard.occurred_at,
@@ -71,7 +69,6 @@ def blank_of(saga: Saga, saga_hash: str) -> Operation:
         currency="",
         saga=saga.name,
         saga_hash=saga_hash,
-        event_id=_NOBODY,
         step=rest[0].name if rest else payment.name,
         deadline=_NEVER,
         steps=(StepState(payment.name, StepStatus.DONE, did=True), *(StepState(step.name) for step in rest)),

@@ -198,7 +198,6 @@ class Operation:
     currency: str
     saga: str
     saga_hash: str
-    event_id: UUID
     phase: Phase = Phase.PURCHASE
     status: Status = Status.PENDING
     reason: Reason | None = None

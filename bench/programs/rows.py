@@ -21,7 +21,7 @@ import uvloop
 FEW = ("sagas",)
 TABLES = {
     "operations": "serial",
-    "events": "(SELECT serial FROM operations WHERE id = operation_id)",
+    "events": "operation_serial",
     "queue": "operation_serial",
     "history": "operation_serial",
 }

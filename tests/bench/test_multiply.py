@@ -29,7 +29,7 @@ async def test_copies_are_whole_and_the_tables_are_as_before(database_url: str) 
     widths = await connection.fetch("SELECT DISTINCT pg_column_size(o.steps::text) FROM operations AS o")
     orphans = await connection.fetchval(
         "SELECT count(*) FROM events AS e JOIN operations AS o"
-        " ON o.bucket = e.bucket AND o.id = e.operation_id AND o.event_id = e.id AND o.external_id = e.external_id"
+        " ON o.bucket = e.bucket AND o.serial = e.operation_serial AND o.external_id = e.external_id"
     )
     at_work = await connection.fetchval(AT_WORK, list(NEW))
     await connection.execute(BY_INDEX)

@@ -36,11 +36,11 @@ CLAIMED_BY = UUID(hashlib.md5(b"claim", usedforsecurity=False).hexdigest())
 
 # Half have finished and half are due tomorrow, but for some hundreds: due now, claimed, and claimed by one long ago.
 OPERATIONS = """
-INSERT INTO operations (bucket, id, serial, source, external_id, order_id, amount, currency, saga, saga_hash, event_id, phase,
+INSERT INTO operations (bucket, id, serial, source, external_id, order_id, amount, currency, saga, saga_hash, phase,
                         status, step, action, attempt, revision, lease, next_run_at, complete_by, leased_until,
                         locked_by, deadline, steps, transition, created_at, updated_at, finished_at)
 SELECT 0, md5(n::text)::uuid, lpad(to_hex(n), 32, '0')::uuid, 'shop', 'pay_' || n, 'order-' || n, 1999, 'EUR', 'purchase', $2,
-       md5('event' || n)::uuid, 'purchase', s.status, 'purchase', 'do', 1, 3, 1,
+       'purchase', s.status, 'purchase', 'do', 1, 3, 1,
        CASE s.status WHEN 'pending' THEN $1::timestamptz - interval '1 s' * (n % 60)
                      WHEN 'error' THEN $3::timestamptz END,
        s.ends, s.ends, CASE WHEN s.status = 'processing' THEN 'worker-1' END, $3,
@@ -53,8 +53,8 @@ SELECT 0, md5(n::text)::uuid, lpad(to_hex(n), 32, '0')::uuid, 'shop', 'pay_' || 
                                     WHEN 2 THEN $1::timestamptz - interval '1 hour' END AS ends) AS s
 """
 EVENTS = """
-INSERT INTO events (bucket, id, source, external_id, deliveries, status, operation_id, received_at, payload)
-SELECT 0, event_id, source, external_id, 1, 'accepted', id, created_at, '{}'::bytea FROM operations
+INSERT INTO events (bucket, id, source, external_id, deliveries, status, operation_serial, received_at, payload)
+SELECT 0, md5('event' || substr(external_id, 5))::uuid, source, external_id, 1, 'accepted', serial, created_at, '{}'::bytea FROM operations
 """
 QUEUE = """
 INSERT INTO queue (bucket, operation_serial, next_run_at, complete_by)
@@ -142,7 +142,7 @@ def test_a_claim_locks_its_batch_alone_whatever_has_finished_and_whatever_is_due
     """Trap 45: each row is locked once, in the order of the queue, by a scan that the LIMIT bounds."""
     plan = run(plan_of(busy_url, claim.DUE, 0, NOW, BATCH))
     assert changed(plan) == BATCH
-    assert indexes(plan) == {"queue_due", "operations_serial", "events_pkey", "external_refunds_pkey"}
+    assert indexes(plan) == {"queue_due", "operations_serial", "events_accepted_once", "external_refunds_pkey"}
     assert touched(plan) == 4 * BATCH  # each by its place in the queue, read twice, with its event
 
 
@@ -181,7 +181,7 @@ def test_what_a_lost_claim_has_taken_is_found_among_what_is_claimed(busy_url: st
         "queue_claimed",
         "operations_serial",
         "history_pkey",
-        "events_pkey",
+        "events_accepted_once",
         "external_refunds_pkey",
     }
     assert touched(plan) <= 8 * COUNT // 500

@@ -6,7 +6,7 @@ from app.db import schema
 from app.db.journal import AttemptEnd
 from app.db.store import Store
 from app.saga.model import Outcome
-from tests.builders import NOW
+from tests.builders import NOW, arrival_of, operation_for
 from tests.db.claims import begun, claimed, done
 from tests.queued import strays
 
@@ -22,7 +22,7 @@ async def rows(database: Any) -> dict[str, list[list[tuple[str, Any]]]]:
 async def test_what_is_stored_is_the_same_after_the_queue_was_taken_away_and_made_again(
     store: Store, database: Any, database_url: str
 ) -> None:
-    """One has succeeded, one is being called for, one is claimed, one waits."""
+    """One has succeeded, one is being called for, one is claimed, one waits; of one a second event contradicts the first."""
     ended = await begun(store, await claimed(store, "pay_1"))
     answered = AttemptEnd(ended.lease, Outcome.DONE, {"status": 200, "body": {"ref": "A"}}, NOW)
     assert await store.record(done(ended), actor="worker-1", attempt=answered)
@@ -30,6 +30,7 @@ async def test_what_is_stored_is_the_same_after_the_queue_was_taken_away_and_mad
     waiting = await claimed(store, "pay_3")
     assert await store.record(done(waiting), actor="worker-1")
     await claimed(store, "pay_4")
+    await store.ingest(arrival_of(operation_for("pay_4", amount=2999), delivery_id="msg_2"))
     before = await rows(database)
     assert {table: bool(found) for table, found in before.items()} == dict.fromkeys(TABLES, True)
 

@@ -135,10 +135,10 @@ async def test_only_old_ignored_events_and_old_second_events_are_dropped(
     await store.ingest(arrival_of(operation))
     for status in EventStatus:
         if status is not EventStatus.ACCEPTED:
-            of = None if status in (EventStatus.IGNORED, EventStatus.UNPROCESSABLE) else operation.id
+            of = None if status in (EventStatus.IGNORED, EventStatus.UNPROCESSABLE) else operation.serial
             for at in (NOW, LATER):
                 await own.execute(
-                    "INSERT INTO events (bucket, id, source, deliveries, status, operation_id, received_at)"
+                    "INSERT INTO events (bucket, id, source, deliveries, status, operation_serial, received_at)"
                     " VALUES (0, $1, 'shop', 1, $2, $3, $4)",
                     *(uuid4(), status, of, at),
                 )

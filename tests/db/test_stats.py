@@ -44,7 +44,9 @@ async def test_every_payment_is_counted_once_by_what_became_of_it(engine: AsyncE
     assert counted.oldest_pending_seconds == 8.0
     assert counted.finished_per_minute == 2
     # Payments are counted by their events: an operation that went missing shows.
-    await connection.execute("UPDATE events SET status = 'ignored', operation_id = NULL WHERE external_id = 'pay_1'")
+    await connection.execute(
+        "UPDATE events SET status = 'ignored', operation_serial = NULL WHERE external_id = 'pay_1'"
+    )
     await connection.close()
     assert (await stats(engine, NOW)).difference == -1
 

@@ -56,6 +56,15 @@ async def test_two_different_events_of_one_payment_make_one_operation(store: Sto
     assert await database.fetchval("SELECT count(*) FROM events") == 2
 
 
+async def test_a_call_is_made_of_the_event_that_made_its_operation(store: Store) -> None:
+    """A second event and a conflicting one belong to the operation too, whichever came before the claim."""
+    for number, told in enumerate([operation_for(), operation_for(), operation_for(amount=2999)]):
+        arrival = arrival_of(told, delivery_id=f"msg_{number}")
+        await store.ingest(replace(arrival, payload=f'{{"number":{number}}}'.encode()))
+    [one] = await store.claim(claim_of())
+    assert one.event == b'{"number":0}'
+
+
 @pytest.mark.parametrize("together", [True, False])
 async def test_a_known_payment_with_another_amount_is_a_conflict_and_changes_nothing(
     store: Store, database: Any, together: bool

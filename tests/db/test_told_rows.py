@@ -75,10 +75,10 @@ async def test_what_arrives(store: Store, database: Any) -> None:
     operation = arrival.operation
     assert operation is not None
     assert await store.load(operation.id) == operation
-    columns = "id, source, delivery_id, external_id, event_type, operation_id, received_at, payload"
+    columns = "id, source, delivery_id, external_id, event_type, operation_serial, received_at, payload"
     row = await database.fetchrow(f"SELECT {columns} FROM events")
     said = ("shop", "msg_9", "pay_1", "payment.received")
-    assert tuple(row) == (arrival.id, *said, operation.id, after(-2), arrival.payload)
+    assert tuple(row) == (arrival.id, *said, operation.serial, after(-2), arrival.payload)
 
 
 async def test_what_arrives_and_is_begun(store: Store, database: Any) -> None:

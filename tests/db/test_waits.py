@@ -51,7 +51,7 @@ async def test_a_delivery_that_waited_for_the_same_payment_sees_what_was_stored(
     arrival = arrival_of(operation_for())
     await store.ingest(arrival_of(operation_for("pay_0")))
     async with database.transaction():
-        columns = "bucket, source, order_id, currency, saga, saga_hash, event_id, phase, status, step, action,"
+        columns = "bucket, source, order_id, currency, saga, saga_hash, phase, status, step, action,"
         columns += " attempt, revision, lease, next_run_at, deadline, steps, created_at, updated_at"
         await database.execute(
             f"INSERT INTO operations (id, serial, external_id, amount, {columns})"

@@ -24,7 +24,8 @@ async def test_an_unprocessable_event_is_read_again_once_the_configuration_is_me
     assert await door.events() == [(str(kept.event_id), "accepted", 2)]
     operation = await door.store.load(operation_id("shop", "pay_1"))
     assert operation is not None
-    assert operation.event_id == kept.event_id
+    its = await door.database.fetchval("SELECT id FROM events WHERE operation_serial = $1", operation.serial)
+    assert its == kept.event_id
     assert (await door.deliver(payment())).status == "duplicate"
     with pytest.raises(NotAllowed, match="accepted"):
         await door.again(kept.event_id)
@@ -95,7 +96,9 @@ async def test_with_several_buckets_an_event_lies_with_its_operation_also_when_i
     kept = [await wide_door.deliver(payment(f"pay_{number}"), BROKEN) for number in range(12)]
     receipts = [await wide_door.again(one.event_id) for one in kept]
     assert [(one.status, one.event_id) for one in receipts] == [("accepted", one.event_id) for one in kept]
-    rows = await wide_door.database.fetch("SELECT bucket, id, operation_id FROM events")
+    rows = await wide_door.database.fetch(
+        "SELECT e.bucket, e.id, o.id AS operation_id FROM events AS e JOIN operations AS o ON o.serial = e.operation_serial"
+    )
     assert sorted(row["id"] for row in rows) == sorted(one.event_id for one in kept)
     assert all(row["bucket"] == bucket_of(row["operation_id"], 4) for row in rows)
     assert {row["bucket"] for row in rows} == {0, 1, 2, 3}

@@ -100,7 +100,6 @@ def created(saga: Saga, now: datetime = NOON) -> Operation:
             amount=1999,
             currency="EUR",
             occurred_at=None,
-            event_id=UUID("6a1f4c9e-0000-5000-8000-000000000002"),
             traceparent=None,
         ),
         now,
