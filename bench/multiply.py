@@ -11,18 +11,17 @@ from bench.postgres import Connection
 
 # i is the copy's number, r the row that is copied. Columns that are not named are copied as they are. Serials rise with
 # time, and those of the copies are before all others.
-OPERATION, EVENT = "md5('operation ' || i)::uuid", "md5('event ' || i)::uuid"
 SERIAL = "lpad(to_hex(i), 32, '0')::uuid"
 NEW: Mapping[str, Mapping[str, str]] = {
     "operations": {
-        "id": OPERATION,
+        "id": "md5('operation ' || i)::uuid",
         "serial": SERIAL,
         "external_id": "'past_' || i",
         "order_id": "'order-past-' || i",
         "transition": "md5('last ' || i)::uuid",
     },
     "events": {
-        "id": EVENT,
+        "id": "md5('event ' || i)::uuid",
         "operation_serial": SERIAL,
         "external_id": "'past_' || i",
         "delivery_id": "'msg_past_' || i",

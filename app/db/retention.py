@@ -21,7 +21,7 @@ BATCH = 500
 # What is locked is passed over: somebody is opening it again, and it is looked at another time.
 # Once stripped, an operation has no history by which it would be found again.
 FINISHED = text("""
-SELECT o.id
+SELECT o.serial
   FROM history AS h
   JOIN operations AS o ON o.bucket = h.bucket AND o.serial = h.operation_serial
  WHERE h.bucket = :bucket AND h.to_status IN ('succeeded', 'refunded') AND h.at < :before AND o.finished_at < :before
@@ -30,20 +30,23 @@ SELECT o.id
    FOR UPDATE OF o SKIP LOCKED
 """)
 
-_NUMBERS = "ARRAY(SELECT serial FROM operations WHERE bucket = :bucket AND id = ANY(:ids))"
 STRIP = (
-    text(f"DELETE FROM attempts WHERE bucket = :bucket AND operation_serial = ANY({_NUMBERS})"),
-    text(f"DELETE FROM history WHERE bucket = :bucket AND operation_serial = ANY({_NUMBERS})"),
-    text("DELETE FROM external_refunds WHERE bucket = :bucket AND operation_id = ANY(:ids)"),
-    text(f"""
+    text("DELETE FROM attempts WHERE bucket = :bucket AND operation_serial = ANY(:keys)"),
+    text("DELETE FROM history WHERE bucket = :bucket AND operation_serial = ANY(:keys)"),
+    text("""
+DELETE FROM external_refunds
+ WHERE bucket = :bucket
+   AND operation_id = ANY(ARRAY(SELECT id FROM operations WHERE bucket = :bucket AND serial = ANY(:keys)))
+"""),
+    text("""
 UPDATE events
    SET payload = NULL
- WHERE bucket = :bucket AND operation_serial = ANY({_NUMBERS}) AND status = 'accepted'
+ WHERE bucket = :bucket AND operation_serial = ANY(:keys) AND status = 'accepted'
 """),
     text("""
 UPDATE operations
    SET steps = '[]', last_error = NULL, reason = NULL, traceparent = NULL, stripped_at = now()
- WHERE bucket = :bucket AND id = ANY(:ids)
+ WHERE bucket = :bucket AND serial = ANY(:keys)
 """),
 )
 
@@ -59,7 +62,7 @@ SELECT id
 """)
     for status in ("ignored", "duplicate")
 }
-DROP_EVENTS = (text("DELETE FROM events WHERE bucket = :bucket AND id = ANY(:ids)"),)
+DROP_EVENTS = (text("DELETE FROM events WHERE bucket = :bucket AND id = ANY(:keys)"),)
 
 # A provider tells of the refunds of all that is paid by an account, also of payments that are none of ours.
 OLD_TOLD = text("""
@@ -72,7 +75,7 @@ SELECT operation_id
    FOR UPDATE OF told SKIP LOCKED
 """)
 DROP_TOLD = (
-    text("DELETE FROM external_refunds WHERE bucket = :bucket AND operation_id = ANY(:ids) AND told_at < :before"),
+    text("DELETE FROM external_refunds WHERE bucket = :bucket AND operation_id = ANY(:keys) AND told_at < :before"),
 )
 
 # Given back at once, but for those of a process that could not, or of an operation that an event has ended.
@@ -85,7 +88,7 @@ SELECT operation_id
  LIMIT :most
    FOR UPDATE OF held SKIP LOCKED
 """)
-DROP_CLAIMS = (text("DELETE FROM refund_claims WHERE operation_id = ANY(:ids)"),)
+DROP_CLAIMS = (text("DELETE FROM refund_claims WHERE operation_id = ANY(:keys)"),)
 
 OLD_RECEIPTS = text("DELETE FROM operator_requests WHERE created_at < :before")
 
@@ -165,8 +168,8 @@ async def _sweep_bucket(
     connection: AsyncConnection, which: TextClause, statements: Sequence[TextClause], bucket: int, before: datetime
 ) -> int:
     named: dict[str, Any] = {"bucket": bucket, "before": before, "most": BATCH}
-    ids = list(set(await connection.scalars(which, named)))  # what has finished twice is named twice
-    if ids:
+    keys = list(set(await connection.scalars(which, named)))  # what has finished twice is named twice
+    if keys:
         for statement in statements:
-            await connection.execute(statement, {**named, "ids": ids})
-    return len(ids)
+            await connection.execute(statement, {**named, "keys": keys})
+    return len(keys)
